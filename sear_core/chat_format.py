@@ -1,0 +1,39 @@
+"""The text format of a completion, and how a prompt is put before the model.
+
+A completion is `<think>` z `</think>` a: reasoning z (steps, one a line), then the answer a. `<think>` and a
+newline are forced (TARS, arXiv 2507.00971 §3), so they lie in the prompt, not in the completion. Prompts are
+rendered to plain text here, whatever the model's chat template, so that a prefill (an attack, or RECAP's
+harmful reasoning) is simply more prompt: never sampled, never in the loss.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+THINK_OPEN = "<think>"
+THINK_CLOSE = "</think>"
+FORCED_PREFIX = f"{THINK_OPEN}\n"
+
+
+def render_prompt(tokenizer: Any, prompt: str, prefill: str = "") -> str:
+    """The text that the model continues: chat template, generation prompt, `<think>` newline, prefill.
+
+    A leading begin-of-sequence token is cut off where the tokenizer adds it by itself, so that encoding with
+    special tokens (TRL's way) never doubles it. A template that already opens the think block is not given a
+    second one.
+    """
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    )
+    assert isinstance(text, str)
+    bos = tokenizer.bos_token
+    if bos and text.startswith(bos) and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id:
+        text = text.removeprefix(bos)
+    if text.rstrip().endswith(THINK_OPEN):
+        text = text.rstrip().removesuffix(THINK_OPEN)
+    return text + FORCED_PREFIX + prefill
+
+
+def render_completion(reasoning: str, answer: str, eos: str = "") -> str:
+    """What follows the forced prefix: reasoning, the closing tag, the answer, the end-of-sequence token."""
+    return f"{reasoning.rstrip()}\n{THINK_CLOSE}\n{answer}{eos}"

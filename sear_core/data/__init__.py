@@ -1,0 +1,1 @@
+"""From source tables to prepared ones; the embedded corpus and its oracle."""

@@ -1,0 +1,1 @@
+"""Measuring both sides: safety and over-refusal, with and without attacks."""

@@ -1,0 +1,1 @@
+"""SEAR: two players in one chain of thought, with competing rewards."""

@@ -1,0 +1,1 @@
+"""The supervised start: reasoning traces and their training."""
