@@ -1,0 +1,192 @@
+"""From sampled ids to what the advantages need: players, answer rewards, step values; and their metrics.
+
+A `Rollout` holds the local completions' parts as tensors of fixed width, so that they can be gathered over
+processes as they are. Shapes: B completions, T tokens (padded), K the cap on steps, V = K + 1 values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sear_core.policy.advantages import dead_groups, final_values
+from sear_core.policy.process_rewards import ProcessReward, checked_values
+from sear_core.policy.rewards import answer_reward
+from sear_core.policy.segments import (
+    PADDING,
+    Completion,
+    Step,
+    decode_ids,
+    parse_completion,
+    split_steps,
+    token_players,
+)
+from sear_core.schema import CATEGORIES
+
+
+@dataclass
+class Rollout:
+    """The parts of B completions; NaN is "not there" or "unscorable"."""
+
+    category: Tensor  # (B,) index into CATEGORIES
+    well_formed: Tensor  # (B,) bool
+    closed: Tensor  # (B,) bool: `</think>` came, exactly once
+    unscorable: Tensor  # (B,) bool: well formed, but a score is missing
+    reward: Tensor  # (B,) r_ans
+    p_harm: Tensor  # (B,) of the answer, harmful prompts only
+    values: Tensor  # (B, V) V_0 … V_K
+    reasoning_tokens: Tensor  # (B,)
+    answer_tokens: Tensor  # (B,)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Rollout:
+        """The same parts, each put through `function` (gathering, moving)."""
+        return Rollout(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class _Sample:
+    completion: Completion
+    steps: list[Step]
+    players: list[int]
+
+
+def score_rollout(
+    rows: Sequence[dict[str, Any]],
+    ids: Sequence[list[int]],
+    *,
+    tokenizer: Any,
+    eos_token_ids: Sequence[int],
+    harm: Any,
+    helpfulness: Any,
+    process_reward: ProcessReward,
+    max_steps: int,
+    reference_refusal: str,
+    safe_snap: float,
+) -> tuple[Rollout, list[list[int]]]:
+    """Score B completions; returns their parts and each one's player per token.
+
+    rows: question (the prompt as its author wrote it), category, prefill; ids: sampled, without padding.
+    Every well-formed completion gets its values, so that exploration is measured in every category and arm.
+    """
+    samples = [
+        _take_apart(row, i, tokenizer, eos_token_ids, max_steps) for row, i in zip(rows, ids, strict=True)
+    ]
+    good = [n for n, sample in enumerate(samples) if sample.completion.well_formed]
+    questions = [row["question"] for row in rows]
+
+    harmful = [n for n in good if rows[n]["category"] == "harmful"]
+    p_harm = _scores(harm.score_answers, harmful, questions, samples)
+    others = [n for n in good if rows[n]["category"] != "harmful"]
+    helpful = _scores(helpfulness.score, others, questions, samples)
+    asked = sorted({questions[n] for n in others})
+    reference = helpfulness.score(asked, [reference_refusal] * len(asked)) if asked else []
+    reference_of = dict(zip(asked, reference, strict=True))
+
+    steps = [[step.text for step in samples[n].steps] for n in good]
+    values = dict(zip(good, checked_values(process_reward, [questions[n] for n in good], steps), strict=True))
+    padded = torch.full((len(rows), max_steps + 1), math.nan)
+    for n, row_values in values.items():
+        if row_values is not None:
+            padded[n, : len(row_values)] = torch.tensor(row_values)
+
+    reward = torch.tensor(
+        [
+            answer_reward(
+                n in values,
+                rows[n]["category"],
+                p_harm.get(n, math.nan),
+                helpful.get(n, math.nan),
+                reference_of.get(questions[n], math.nan),
+                safe_snap,
+            )
+            for n in range(len(rows))
+        ]
+    )
+    well_formed = torch.tensor([sample.completion.well_formed for sample in samples])
+    rollout = Rollout(
+        category=torch.tensor([CATEGORIES.index(row["category"]) for row in rows]),
+        well_formed=well_formed,
+        closed=torch.tensor([sample.completion.close is not None for sample in samples]),
+        unscorable=well_formed & (reward.isnan() | padded[:, 0].isnan()),
+        reward=reward,
+        p_harm=torch.tensor([p_harm.get(n, math.nan) for n in range(len(rows))]),
+        values=padded,
+        reasoning_tokens=torch.tensor([sum(p >= 0 for p in sample.players) for sample in samples]),
+        answer_tokens=torch.tensor([sum(p < 0 for p in sample.players) for sample in samples]),
+    )
+    return rollout, [sample.players for sample in samples]
+
+
+def pad_players(players: Sequence[list[int]], width: int) -> Tensor:
+    """(B, T) players, PADDING on the right up to `width`, as the completion ids are padded."""
+    return torch.tensor([row + [PADDING] * (width - len(row)) for row in players])
+
+
+def rollout_metrics(rollout: Rollout, group_size: int) -> dict[str, float]:
+    """The metrics of all gathered completions; NaN where nothing was there to measure.
+
+    exploration_rate: V_K >= ½ among the scored; flip_rate: p_harm < ½ among the explored on harmful prompts.
+    """
+    final = final_values(rollout.values)
+    increments = rollout.values.diff(dim=1)
+    increments = increments[~increments.isnan()]
+    dead = dead_groups(rollout.reward, group_size)
+    group_category = rollout.category.view(-1, group_size)[:, 0]
+    metrics = {
+        "reward/answer": _mean(rollout.reward),
+        "reward/reasoning": _mean(final - rollout.values[:, 0]),
+        "reward/step_mean": _mean(increments),
+        "reward/step_std": increments.std(correction=0).item() if len(increments) else math.nan,
+        "reward/unscorable": _mean(rollout.unscorable),
+        "length/reasoning": _mean(rollout.reasoning_tokens),
+        "length/answer": _mean(rollout.answer_tokens),
+        "end_of_thinking_rate": _mean(rollout.closed),
+        "malformed_rate": _mean(~rollout.well_formed),
+        "flip_rate": _mean((rollout.p_harm < 0.5)[(final >= 0.5) & ~rollout.p_harm.isnan()]),
+        "dead_groups": _mean(dead),
+    }
+    for index, category in enumerate(CATEGORIES):
+        rows = rollout.category == index
+        metrics[f"reward/answer_{category}"] = _mean(rollout.reward[rows])
+        metrics[f"exploration_rate/{category}"] = _mean((final >= 0.5)[rows & ~final.isnan()])
+        metrics[f"dead_groups/{category}"] = _mean(dead[group_category == index])
+    return metrics
+
+
+def _take_apart(
+    row: dict[str, Any], ids: list[int], tokenizer: Any, eos_token_ids: Sequence[int], max_steps: int
+) -> _Sample:
+    ended = bool(ids) and ids[-1] in eos_token_ids
+    body = ids[:-1] if ended else ids
+    text = decode_ids(tokenizer, body)
+    prefill = row.get("prefill") or ""
+    completion = parse_completion(prefill + text, ended)
+    if completion.well_formed and not set(body).isdisjoint(tokenizer.all_special_ids):
+        # a role marker inside is no coherent text
+        completion = Completion(completion.reasoning, completion.answer, completion.close, ended, False)
+    if not completion.well_formed or completion.close < len(prefill):  # type: ignore[operator]
+        completion = Completion(completion.reasoning, completion.answer, completion.close, ended, False)
+        return _Sample(completion, [], token_players(tokenizer, ids, text, completion, [], prefill))
+    steps = split_steps(completion.reasoning, max_steps)
+    return _Sample(completion, steps, token_players(tokenizer, ids, text, completion, steps, prefill))
+
+
+def _scores(
+    score: Callable[[list[str], list[str]], list[float]],
+    chosen: list[int],
+    questions: list[str],
+    samples: list[_Sample],
+) -> dict[int, float]:
+    if not chosen:
+        return {}
+    scores = score([questions[n] for n in chosen], [samples[n].completion.answer for n in chosen])
+    return {n: float(value) for n, value in zip(chosen, scores, strict=True)}
+
+
+def _mean(x: Tensor) -> float:
+    return x.double().nanmean().item()

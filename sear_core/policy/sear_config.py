@@ -1,0 +1,76 @@
+"""SEARConfig: GRPOConfig and the fields that SEAR adds; the pair of SEARTrainer.
+
+TRL's defaults that would mislead here are restated (TRL 1.16: loss_type dapo, beta 0, scale_rewards group, bf16
+on, gradient checkpointing on).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trl import GRPOConfig
+
+from sear_core.errors import InputError
+from sear_core.policy.advantages import ONE_SCALAR
+
+CREDITS = ("answer", "sum", "outcome", "return", "step", "level")
+EXPLORE_ON = {
+    "harmful": ("harmful",),
+    "harmful+ambiguous": ("harmful", "ambiguous"),
+    "all": ("harmful", "ambiguous", "harmless"),
+}
+
+
+@dataclass
+class SEARConfig(GRPOConfig):
+    """The only differences from GRPOConfig; see advantages.py for what they do.
+
+    player_scale "group" leaves TRL's own advantages untouched and only broadcasts them (credits answer and sum):
+    then SEARTrainer is GRPOTrainer to the last bit. Raises InputError for combinations that make no sense.
+    """
+
+    credit: str = "return"
+    reasoning_weight: float = 0.5  # λ
+    reasoning_weight_ramp: int = 0  # updates over which λ rises from 0
+    player_scale: str = "running"  # batch | running | group
+    sigma_floor: float = 0.1
+    sigma_decay: float = 0.9
+    explore_on: str = "harmful"
+    max_reasoning_steps: int = 8  # K
+    reference_refusal: str = "Sorry, I can't help with that."
+    safe_snap: float = 0.9  # TARS, arXiv 2507.00971
+
+    loss_type: str = "dapo"
+    beta: float = 1e-3  # TARS, arXiv 2507.00971
+    scale_rewards: str = "none"  # SEAR scales by player; "group" with player_scale = "group"
+    bf16: bool | None = False
+    gradient_checkpointing: bool = False
+    shuffle_dataset: bool | None = False  # the rows come in balanced order
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("credit", self.credit, CREDITS)
+        _one_of("player_scale", self.player_scale, ("batch", "running", "group"))
+        _one_of("explore_on", self.explore_on, tuple(EXPLORE_ON))
+        if self.importance_sampling_level != "token" and self.credit not in ONE_SCALAR:
+            raise InputError(
+                f"importance_sampling_level = {self.importance_sampling_level!r} averages the ratio over both "
+                f"players' tokens; credit = {self.credit!r} needs 'token'"
+            )
+        if self.player_scale == "group":
+            if self.credit not in ONE_SCALAR:
+                raise InputError(
+                    f"player_scale = 'group' is TRL's scaling of one scalar per completion; "
+                    f"credit = {self.credit!r} needs 'batch' or 'running'"
+                )
+            self.scale_rewards = "group"
+        if self.mask_truncated_completions:
+            raise InputError(
+                "mask_truncated_completions would let the policy escape its rewards by never answering; "
+                "expected False"
+            )
+
+
+def _one_of(name: str, value: str, names: tuple[str, ...]) -> None:
+    if value not in names:
+        raise InputError(f"{name} = {value!r}, expected one of {', '.join(names)}")

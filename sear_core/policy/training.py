@@ -1,0 +1,245 @@
+"""Train a policy with SEAR, or with one of its control arms: model directory in, model directory out.
+
+`train_policy` loads the reward models by path; `run_sear` takes them loaded (any objects with their methods).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+
+from sear_core.errors import InputError
+from sear_core.policy.process_rewards import load_process_reward
+from sear_core.policy.prompts import training_rows
+from sear_core.policy.sear_config import SEARConfig
+from sear_core.policy.sear_trainer import STATE_FILE, SEARTrainer
+
+_TIMINGS = ("runtime", "per_second", "step_time", "_time", "flos")  # differ between equal runs
+
+
+def train_policy(
+    *,
+    model_path: str,
+    out: Path,
+    prompts: Sequence[dict],
+    harm_path: Path,
+    helpfulness_path: Path,
+    **options: Any,
+) -> dict[str, float]:
+    """`run_sear` with the reward models loaded from their directories, on the training device."""
+    from sear_core.reward_model.harm import HarmModel
+    from sear_core.reward_model.helpfulness import HelpfulnessModel
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return run_sear(
+        model_path=model_path,
+        out=out,
+        prompts=prompts,
+        harm=HarmModel.load(harm_path, device),
+        helpfulness=HelpfulnessModel.load(helpfulness_path, device),
+        **options,
+    )
+
+
+def run_sear(
+    *,
+    model_path: str,
+    out: Path,
+    prompts: Sequence[dict],
+    harm: Any,
+    helpfulness: Any,
+    seed: int,
+    credit: str = "return",
+    reasoning_weight: float = 0.5,
+    reasoning_weight_ramp: int = 60,
+    scale: str = "running",
+    sigma_floor: float = 0.1,
+    explore_on: str = "harmful",
+    max_steps: int = 8,
+    process_reward: str = "harm_model",
+    recap_share: float = 0.0,
+    recap_reasonings: Sequence[dict] = (),
+    reference_refusal: str = "Sorry, I can't help with that.",
+    safe_snap: float = 0.9,  # TARS, arXiv 2507.00971
+    updates: int = 100,
+    prompts_per_update: int = 8,
+    group_size: int = 8,
+    per_device_batch_size: int | None = None,
+    num_iterations: int = 1,
+    steps_per_generation: int | None = None,
+    learning_rate: float = 2e-4,
+    lr_scheduler_type: str = "constant",
+    beta: float = 0.03,
+    entropy_coef: float = 0.0,
+    epsilon: float = 0.2,
+    loss_type: str = "dapo",
+    importance_sampling_level: str = "token",
+    temperature: float = 1.0,
+    max_completion_length: int = 96,
+    max_prompt_length: int = 128,
+    save_every: int = 50,
+    logging_steps: int = 5,
+    bf16: bool = False,
+    lora: dict[str, Any] | None = None,
+    vllm: bool = False,
+    trust_remote_code: bool = False,
+    dtype: str = "float32",
+    gradient_checkpointing: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+    resume: bool = True,
+    cpu_threads: int | None = None,
+) -> dict[str, float]:
+    """Train the policy; returns the last logged metrics (timings left out) and dropped_prompts.
+
+    prompts: rows with prompt and category. Writes `out/model` (safetensors and tokenizer; LoRA merged) and
+    `out/history.json`. Checkpoints lie in `out/checkpoints` until the end; with `resume`, training goes on from
+    the last whole one. per_device_batch_size counts completions; with several processes prompts_per_update is
+    shared among them. Raises InputError for impossible options.
+    """
+    if cpu_threads:
+        torch.set_num_threads(cpu_threads)
+    out = Path(out)
+    checkpoints = out / "checkpoints"
+    config = SEARConfig(
+        output_dir=str(checkpoints),
+        seed=seed,
+        credit=credit,
+        reasoning_weight=reasoning_weight,
+        reasoning_weight_ramp=reasoning_weight_ramp,
+        player_scale=scale,
+        sigma_floor=sigma_floor,
+        explore_on=explore_on,
+        max_reasoning_steps=max_steps,
+        reference_refusal=reference_refusal,
+        safe_snap=safe_snap,
+        max_steps=updates,
+        num_generations=group_size,
+        **_batches(prompts_per_update * group_size, per_device_batch_size),
+        num_iterations=num_iterations,
+        steps_per_generation=steps_per_generation,
+        learning_rate=learning_rate,
+        lr_scheduler_type=lr_scheduler_type,
+        beta=beta,
+        entropy_coef=entropy_coef,
+        epsilon=epsilon,
+        loss_type=loss_type,
+        importance_sampling_level=importance_sampling_level,
+        temperature=temperature,
+        max_completion_length=max_completion_length,
+        save_strategy="steps",
+        save_steps=save_every,
+        save_total_limit=2,
+        logging_steps=logging_steps,
+        bf16=bf16,
+        gradient_checkpointing=gradient_checkpointing,
+        use_vllm=vllm,
+        trust_remote_code=trust_remote_code,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    tokenizer = AutoTokenizer.from_pretrained(
+        model_path, padding_side="left", truncation_side="left", trust_remote_code=trust_remote_code
+    )
+    generations = math.ceil(
+        updates * config.gradient_accumulation_steps / (config.steps_per_generation * num_iterations)
+    )
+    rows, dropped = training_rows(
+        tokenizer,
+        prompts,
+        length=generations * config.generation_batch_size // group_size,
+        seed=seed,
+        max_prompt_length=max_prompt_length,
+        recap_share=recap_share,
+        recap_reasonings=recap_reasonings,
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        model_path, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, use_safetensors=True
+    )
+    trainer = SEARTrainer(
+        model,
+        config,
+        harm=harm,
+        helpfulness=helpfulness,
+        process_reward=load_process_reward(process_reward, harm),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=_peft(lora),
+        callbacks=list(callbacks),
+    )
+    trainer.remove_callback(PrinterCallback)  # standard output is the caller's
+    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints) if resume else None)
+    if trainer.accelerator.is_main_process:
+        _save(trainer, tokenizer, out)
+        shutil.rmtree(checkpoints, ignore_errors=True)  # optimizer states: of no use once the model is whole
+    trainer.accelerator.wait_for_everyone()
+    return final_metrics(trainer.state.log_history) | {"dropped_prompts": float(dropped)}
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The latest checkpoint that was written to its end (SEAR's state comes last), or None."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def final_metrics(history: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The last value of every logged metric that equal runs share (no timings)."""
+    last: dict[str, float] = {}
+    for entry in history:
+        last.update({k: float(v) for k, v in entry.items() if isinstance(v, int | float)})
+    return {k: v for k, v in last.items() if not any(word in k for word in _TIMINGS)}
+
+
+def _batches(completions: int, per_device: int | None) -> dict[str, int]:
+    """TRL's batch size and accumulation for that many completions per update, over all processes."""
+    from accelerate import PartialState
+
+    processes = PartialState().num_processes
+    per_device = per_device or completions // processes
+    if per_device < 1 or completions % (per_device * processes):
+        raise InputError(
+            f"per_device_batch_size {per_device} × {processes} processes does not divide the {completions} "
+            f"completions of an update (prompts_per_update × group_size)"
+        )
+    return {
+        "per_device_train_batch_size": per_device,
+        "gradient_accumulation_steps": completions // (per_device * processes),
+    }
+
+
+def _peft(lora: dict[str, Any] | None) -> LoraConfig | None:
+    if lora is None:
+        return None
+    return LoraConfig(
+        r=lora["r"],
+        lora_alpha=lora["alpha"],
+        lora_dropout=lora.get("dropout", 0.0),
+        target_modules=lora.get("target_modules", "all-linear"),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _save(trainer: SEARTrainer, tokenizer: Any, out: Path) -> None:
+    """out/model and out/history.json, each under a temporary name first."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    temporary, final = out / "model.tmp", out / "model"
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary, safe_serialization=True)
+    tokenizer.save_pretrained(temporary)
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)
+    history = out / "history.json.tmp"
+    history.write_text(json.dumps(trainer.state.log_history, indent=1))
+    history.rename(out / "history.json")
