@@ -1,0 +1,116 @@
+"""Loading tokenizers and models from a directory or a hub name: safetensors only, no code of the model's own.
+
+A directory is checked before transformers sees it, so that what is missing is named. Code that comes with a
+model runs only where the caller passes `trust_remote_code`.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from sear_core.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# For models that come without one.
+PLAIN_CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ message['role'].capitalize() + ': ' + message['content'] + '\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}"
+)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+
+
+def check_model_directory(path: str) -> None:
+    """Raise InputError where `path` is a directory that is no model directory, or a path to nothing.
+
+    A name such as `owner/model` that is no local directory is taken for a hub name and not checked.
+    """
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        if folder.is_absolute() or path.startswith((".", "~")) or len(folder.parts) > 2:
+            raise InputError(f"{path}: no such model directory")
+        return
+    if not folder.is_dir():
+        raise InputError(f"{path}: is a file; expected a model directory")
+    names = {entry.name for entry in folder.iterdir()}
+    if "config.json" not in names:
+        raise InputError(f"{path}: no config.json; expected a model directory of transformers")
+    if not any(name.endswith(".safetensors") for name in names):
+        raise InputError(f"{path}: no *.safetensors file; expected weights as safetensors (no pickles are loaded)")
+    if not names.intersection(_TOKENIZER_FILES):
+        raise InputError(f"{path}: no tokenizer; expected one of {', '.join(_TOKENIZER_FILES)}")
+
+
+def _local(path: str) -> str:
+    return str(Path(path).expanduser()) if path.startswith("~") else path
+
+
+def load_tokenizer(
+    path: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """A tokenizer with end-of-sequence and padding tokens and a chat template.
+
+    Where the template is missing, a plain `User: … Assistant:` one is set and a warning logged; where the
+    padding token is missing, the end-of-sequence token serves. Raises InputError as `check_model_directory`,
+    where transformers cannot load it, and where it has no end-of-sequence token.
+    """
+    check_model_directory(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            _local(path), revision=revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: its tokenizer cannot be loaded: {_first_line(error)}") from error
+    if tokenizer.eos_token is None:
+        raise InputError(f"{path}: its tokenizer has no end-of-sequence token; a completion could never end")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if not tokenizer.chat_template:
+        logger.warning("%s: its tokenizer has no chat template; a plain 'User: … Assistant:' one is set", path)
+        tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def load_model(
+    path: str,
+    auto_class: Any = AutoModelForCausalLM,
+    *,
+    dtype: str = "float32",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    **config: Any,
+) -> PreTrainedModel:
+    """A model of the given auto class; `config` overrides entries of the model's config (say num_labels=1).
+
+    Raises InputError as `check_model_directory`, for an unknown dtype, and where transformers cannot load it.
+    """
+    check_model_directory(path)
+    if dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r}: expected one of {sorted(DTYPES)}")
+    try:
+        return auto_class.from_pretrained(
+            _local(path), dtype=DTYPES[dtype], revision=revision, trust_remote_code=trust_remote_code,
+            use_safetensors=True, **config,
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: its model cannot be loaded: {_first_line(error)}") from error
+
+
+def load_causal_lm(
+    path: str, *, dtype: str = "float32", revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedModel:
+    """`load_model` for a causal language model."""
+    return load_model(path, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0]

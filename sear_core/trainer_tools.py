@@ -1,0 +1,154 @@
+"""What the three supervised trainers share: arguments stated in full, LoRA, resume, history, saving.
+
+Two defaults of TRL 1.x are slow or wrong on small machines, so they are always stated: gradient checkpointing
+(on there) and bf16 (on there). `report_to` is none: curves go out through the callbacks that a stage passes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer
+from transformers.trainer_utils import get_last_checkpoint
+
+# Wall-clock figures would make two equal runs differ.
+_TIMES = ("runtime", "per_second", "total_flos", "steps_per")
+
+
+def common_arguments(
+    out: Path,
+    *,
+    epochs: float,
+    learning_rate: float,
+    batch_size: int,
+    gradient_accumulation: int = 1,
+    seed: int,
+    logging_steps: int = 10,
+    bf16: bool = False,
+    gradient_checkpointing: bool = False,
+) -> dict[str, Any]:
+    """Keyword arguments for any TrainingArguments: cosine to zero after 5 % warm-up, a checkpoint per epoch."""
+    return {
+        "output_dir": str(out / "checkpoints"),
+        "num_train_epochs": epochs,
+        "learning_rate": learning_rate,
+        "per_device_train_batch_size": batch_size,
+        "per_device_eval_batch_size": batch_size,
+        "gradient_accumulation_steps": gradient_accumulation,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.05,
+        "max_grad_norm": 1.0,
+        "seed": seed,
+        "data_seed": seed,
+        "logging_steps": logging_steps,
+        "logging_first_step": True,
+        "save_strategy": "epoch",
+        "save_total_limit": 1,
+        "eval_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "bf16": bf16,
+        "gradient_checkpointing": gradient_checkpointing,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
+
+
+def lora_config(
+    task_type: str,
+    *,
+    r: int = 16,
+    alpha: int = 32,
+    dropout: float = 0.0,
+    target_modules: str | list[str] = "all-linear",
+    head: list[str] | None = None,
+) -> Any:
+    """A PEFT LoRA config; `head` names modules trained in full (a fresh scoring head)."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=target_modules, task_type=task_type,
+        modules_to_save=head,
+    )  # fmt: skip
+
+
+def run_trainer(trainer: Trainer, out: Path, *, resume: bool) -> dict[str, float]:
+    """Train, from the last checkpoint under `out` where there is one and `resume`; the training metrics.
+
+    Without `resume` old checkpoints are removed first. Standard output is left alone (it is for results).
+    """
+    trainer.remove_callback(PrinterCallback)
+    folder = out / "checkpoints"
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return trainer.train(resume_from_checkpoint=last).metrics
+
+
+def finish(
+    trainer: Trainer,
+    tokenizer: PreTrainedTokenizerBase,
+    model_folder: Path,
+    out: Path,
+    extra: dict[str, dict] | None = None,
+) -> None:
+    """Save model (LoRA merged) and tokenizer, then `history.json`; drop the checkpoints.
+
+    `extra` are JSON files that belong into the model directory. The directory appears by a rename, whole.
+    """
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    if trainer.is_world_process_zero():
+        save_model(model, tokenizer, model_folder, extra or {})
+        write_json(out / "history.json", history(trainer))
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+
+
+def save_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, extra: dict[str, dict]
+) -> None:
+    """Write a model directory under a temporary name beside `folder`, then rename it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
+    for name, content in extra.items():
+        write_json(temporary / name, content)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+
+
+def history(trainer: Trainer) -> list[dict[str, float]]:
+    """The trainer's log without wall-clock figures."""
+    return [
+        {key: value for key, value in entry.items() if not any(word in key for word in _TIMES)}
+        for entry in trainer.state.log_history
+    ]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON under a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def split_rows(rows: Sequence[dict], table: str) -> tuple[list[dict], list[dict]]:
+    """(train, validation) rows; raises InputError without training rows or with rows of the test split."""
+    from sear_core.errors import InputError
+
+    foreign = next((row for row in rows if row["split"] not in ("train", "validation")), None)
+    if foreign is not None:
+        raise InputError(f"{table}: row {foreign.get('id')} has split {foreign['split']!r}; it must not be trained on")
+    train = [row for row in rows if row["split"] == "train"]
+    if not train:
+        raise InputError(f"{table}: no row of split 'train'; nothing to train on")
+    return train, [row for row in rows if row["split"] == "validation"]
