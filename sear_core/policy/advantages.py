@@ -1,18 +1,19 @@
 """Advantages per token: what each player is paid, from answer rewards and step values.
 
     answer tokens      A = (r_ans - group mean) / σ_answer
-    reasoning tokens   λ · G_k / σ_reasoning on explored prompts, with G_k = V_K - V_{k-1} for credit "return";
+    reasoning tokens   λ · G_k / σ_reasoning on explored prompts; for credit "return", G_k = V_K - V_{k-1}
                        λ · A on the others, where the players cooperate
 
-Pure functions on tensors, no trainer. All of this is our choice (METHOD: a reconstruction); scaling each player
-on its own follows AdvGRPO (arXiv 2606.09701) and GDPO (arXiv 2601.05242). σ is a root mean square about zero,
-over the whole batch or running, never over one group, with a floor: a group's σ blows a vanishing signal up to
-unit strength, and a deviation about the mean would do so with a constant one.
+Pure functions on tensors, no trainer. All of this is our choice (a reconstruction of SEAR, arXiv 2606.31748);
+scaling each player on its own follows AdvGRPO (arXiv 2606.09701) and GDPO (arXiv 2601.05242). σ is a root mean
+square about zero, over the whole batch or running, never over one group, with a floor: a group's σ blows a
+vanishing signal up to unit strength, and a deviation about the mean would do so with a constant one.
 
 Shapes: N completions in groups of G neighbours, K steps (the cap), T tokens, B local completions.
 NaN means "not there" (no such step) or "unscorable"; it never becomes a reward of 0.
 """
 
+# ruff: noqa: N803, N806  (shape suffixes)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ def final_values(values_NV: Tensor) -> Tensor:
 
 
 def centre_in_group(x: Tensor, group_size: int) -> Tensor:
-    """x less the mean over its group, all dimensions but the first pooled; NaN stays NaN and counts for nothing."""
+    """x less the mean over its group, all dimensions but the first pooled; NaN stays and does not count."""
     grouped = x.view(-1, group_size * (x.numel() // max(1, len(x))))
     return (grouped - grouped.nanmean(dim=1, keepdim=True)).view_as(x)
 
@@ -47,9 +48,9 @@ def step_credits(values_NV: Tensor, credit: str, group_size: int) -> Tensor:
     """(N, K) credit of every step from V_0 … V_K (N, K + 1); NaN where there is no such step.
 
     return: V_K - V_{k-1}, the undiscounted return of V's increments with the state's own value as baseline;
-    not centred, so that null steps earn nothing. outcome: V_K - V_0 on every step, equally uncentred: it differs
-    from return in nothing but the credit per step. step: V_k - V_{k-1} and level: V_k, each less its group's
-    mean (DeepSeekMath, arXiv 2402.03300 §4.1.3). Raises ValueError for another credit.
+    not centred, so that null steps earn nothing. outcome: V_K - V_0 on every step, equally uncentred: it
+    differs from return in nothing but the credit per step. step: V_k - V_{k-1} and level: V_k, each less its
+    group's mean (DeepSeekMath, arXiv 2402.03300 §4.1.3). Raises ValueError for another credit.
     """
     before, now = values_NV[:, :-1], values_NV[:, 1:]
     final = final_values(values_NV).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Process rewards: the value V_k of a reasoning prefix z_1 … z_k for an unsafe response, behind one interface.
+"""Process rewards: the value V_k of a reasoning prefix z_1 … z_k for an unsafe response; one interface.
 
 `harm_model` (the default): V_k = p_harm(x, z_1 … z_k) from the causal harm model, all K boundaries in one
 forward pass. A plug-in of one's own is named `module:object`. Our choice throughout: what the paper's process

@@ -14,8 +14,8 @@ from sear_core.schema import CATEGORIES
 def balanced_order(categories: Sequence[str], length: int, seed: int) -> list[int]:
     """Indices of `length` rows such that any stretch of them holds the categories in the rows' own mix.
 
-    Each place goes to the category that lags furthest behind its share (ties: harmful first); within a category
-    rows come shuffled, and reshuffled once all have been used.
+    Each place goes to the category that lags furthest behind its share (ties: harmful first); within a
+    category rows come shuffled, and reshuffled once all have been used.
     """
     pools = {name: [i for i, c in enumerate(categories) if c == name] for name in CATEGORIES}
     pools = {name: pool for name, pool in pools.items() if pool}
@@ -43,20 +43,21 @@ def training_rows(
     recap_share: float = 0.0,
     recap_reasonings: Sequence[dict[str, Any]] = (),
 ) -> tuple[list[dict[str, str]], int]:
-    """`length` dataset rows (prompt, question, category, prefill) in training order, and how many prompts were
-    dropped because they are longer than max_prompt_length tokens once rendered.
+    """`length` dataset rows (prompt, question, category, prefill) in training order, and how many prompts
+    were dropped because they are longer than max_prompt_length tokens once rendered.
 
     With recap_share, that share of the harmful rows is prefilled with a harmful reasoning (RECAP, arXiv
-    2510.00938): one of `recap_reasonings` (prompt, reasoning) for the same prompt where there is one, else any.
-    A prefill lies in the prompt and so outside the loss. Raises InputError where nothing is left, or where there
-    is nothing to prefill with.
+    2510.00938): one of `recap_reasonings` (prompt, reasoning) for the same prompt where there is one, else
+    any. A prefill lies in the prompt and so outside the loss. Raises InputError where nothing is left, or
+    where there is nothing to prefill with.
     """
     rendered = [render_prompt(tokenizer, row["prompt"]) for row in prompts]
     lengths = [len(ids) for ids in tokenizer(rendered)["input_ids"]] if rendered else []
     kept = [row for row, n in zip(prompts, lengths, strict=True) if n <= max_prompt_length]
     if not kept:
         raise InputError(
-            f"rl_prompts: none of {len(prompts)} prompts has at most max_prompt_length = {max_prompt_length} tokens"
+            f"rl_prompts: none of {len(prompts)} prompts has at most max_prompt_length = {max_prompt_length} "
+            f"tokens once rendered"
         )
     if recap_share and not recap_reasonings:
         raise InputError("policy.recap_share > 0 needs harmful reasonings to prefill; there are none")

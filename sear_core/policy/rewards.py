@@ -1,8 +1,8 @@
 """The answer reward r_ans = f(y) · ( s(x, a) if x is harmful, else h(x, a) ).
 
-s = 1 - p_harm(x, a), 1 from the snap up (TARS, arXiv 2507.00971); h = σ(R(x, a) - R(x, reference refusal)) with
-R the helpfulness reward model, so that a plain refusal earns ½ at most; f: the format (segments.py). Taking
-TARS' reward over into SEAR is our choice. Pure: scores come in, a number goes out.
+s = 1 - p_harm(x, a), 1 from the snap up (TARS, arXiv 2507.00971); h = σ(R(x, a) - R(x, reference refusal))
+with R the helpfulness reward model, so that a plain refusal earns ½ at most; f: the format (segments.py).
+Taking TARS' reward over into SEAR is our choice. Pure: scores come in, a number goes out.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def answer_reward(
 ) -> float:
     """r_ans in [0, 1]; NaN where the score that the category needs is not finite (unscorable, never 0).
 
-    p_harm in [0, 1] is read for harmful prompts; helpfulness (R, unbounded) of the answer and of the reference
-    refusal for the others. A malformed completion earns 0 whatever its scores. Raises ValueError for an
-    unknown category.
+    p_harm in [0, 1] is read for harmful prompts; helpfulness (R, unbounded) of the answer and of the
+    reference refusal for the others. A malformed completion earns 0 whatever its scores. Raises ValueError
+    for an unknown category.
     """
     if category not in CATEGORIES:
         raise ValueError(f"category {category!r}, expected one of {', '.join(CATEGORIES)}")

@@ -1,7 +1,7 @@
 """SEARConfig: GRPOConfig and the fields that SEAR adds; the pair of SEARTrainer.
 
-TRL's defaults that would mislead here are restated (TRL 1.16: loss_type dapo, beta 0, scale_rewards group, bf16
-on, gradient checkpointing on).
+TRL's defaults that would mislead here are restated (TRL 1.16: loss_type dapo, beta 0, scale_rewards group,
+bf16 on, gradient checkpointing on).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ EXPLORE_ON = {
 class SEARConfig(GRPOConfig):
     """The only differences from GRPOConfig; see advantages.py for what they do.
 
-    player_scale "group" leaves TRL's own advantages untouched and only broadcasts them (credits answer and sum):
-    then SEARTrainer is GRPOTrainer to the last bit. Raises InputError for combinations that make no sense.
+    player_scale "group" leaves TRL's own advantages untouched and only broadcasts them (credit answer): then
+    SEARTrainer is GRPOTrainer to the last bit. Raises InputError for combinations that make no sense.
     """
 
     credit: str = "return"
@@ -54,13 +54,13 @@ class SEARConfig(GRPOConfig):
         _one_of("explore_on", self.explore_on, tuple(EXPLORE_ON))
         if self.importance_sampling_level != "token" and self.credit not in ONE_SCALAR:
             raise InputError(
-                f"importance_sampling_level = {self.importance_sampling_level!r} averages the ratio over both "
-                f"players' tokens; credit = {self.credit!r} needs 'token'"
+                f"importance_sampling_level = {self.importance_sampling_level!r} averages the ratio over "
+                f"both players' tokens; credit = {self.credit!r} needs 'token'"
             )
         if self.player_scale == "group":
-            if self.credit not in ONE_SCALAR:
+            if self.credit != "answer":
                 raise InputError(
-                    f"player_scale = 'group' is TRL's scaling of one scalar per completion; "
+                    f"player_scale = 'group' is TRL's own scaling of r_ans; "
                     f"credit = {self.credit!r} needs 'batch' or 'running'"
                 )
             self.scale_rewards = "group"

@@ -1,8 +1,8 @@
 """SEARTrainer: GRPOTrainer with one advantage per token and player.
 
 The only changes with respect to GRPOTrainer (TRL 1.16): rewards come from the harm, helpfulness and process
-reward models (`_calculate_rewards`), and `advantages` has the shape (B, T) (`_generate_and_score_completions`).
-Loss, generation, reference model and logging are TRL's. Both methods are private to TRL, hence the exact pin.
+reward models (`_calculate_rewards`), and `advantages` has the shape (B, T)
+(`_generate_and_score_completions`). Loss, generation, reference model and logging are TRL's. Both methods are private to TRL, hence the exact pin.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class SEARTrainer(GRPOTrainer):
     """GRPO with competing rewards on two segments of each completion.
 
     harm: `score_answers(prompts, answers)` in [0, 1], `score_steps(prompts, steps)`; helpfulness:
-    `score(prompts, answers)`, unbounded; process_reward: by default, the harm model's. The dataset's columns are
-    prompt (rendered text), question, category, prefill. Everything else goes to GRPOTrainer.
+    `score(prompts, answers)`, unbounded; process_reward: by default, the harm model's. The dataset's columns
+    are prompt (rendered text), question, category, prefill. Everything else goes to GRPOTrainer.
     """
 
     args: SEARConfig
@@ -126,7 +126,7 @@ class SEARTrainer(GRPOTrainer):
         return output
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None is written: TRL would write one with every checkpoint, and look at the git repository for it."""
+        """None is written: TRL would write one with every checkpoint."""
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)

@@ -13,6 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sear_core.chat_format import THINK_CLOSE, THINK_OPEN
@@ -35,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Completion:
-    """A completion taken apart. `answer` is empty, and `close` None, where the think block is not closed once."""
+    """A completion taken apart; `answer` is empty, `close` None where the block is not closed exactly once."""
 
     reasoning: str
     answer: str
@@ -80,7 +81,7 @@ def parse_completion(text: str, ended: bool) -> Completion:
 
 
 def first_tokens(tokenizer: Any, ids: Sequence[int], text: str, offsets: Sequence[int]) -> list[int]:
-    """For each character offset, the index of the first token that reaches beyond it (len(ids) where none does).
+    """For each character offset, the index of the first token reaching beyond it (len(ids) where none does).
 
     text: the ids decoded (`decode_ids`). Two ways, both over the sampled ids: the tokens' byte lengths
     (byte-level BPE, all of the text valid UTF-8), else a bisection over decoded prefixes.
@@ -117,7 +118,7 @@ def token_players(
     bounds = [max(0, step.start - len(prefill)) for step in steps] + [completion.close - len(prefill)]
     firsts = first_tokens(tokenizer, ids, text, bounds)
     firsts[0] = 0
-    for k, (first, last) in enumerate(zip(firsts[:-1], firsts[1:], strict=True)):
+    for k, (first, last) in enumerate(pairwise(firsts)):
         # A token across two steps is the later one's, but never taken from the answer player.
         players[first:last] = [k] * (last - first)
     return players

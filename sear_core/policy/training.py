@@ -101,9 +101,9 @@ def run_sear(
     """Train the policy; returns the last logged metrics (timings left out) and dropped_prompts.
 
     prompts: rows with prompt and category. Writes `out/model` (safetensors and tokenizer; LoRA merged) and
-    `out/history.json`. Checkpoints lie in `out/checkpoints` until the end; with `resume`, training goes on from
-    the last whole one. per_device_batch_size counts completions; with several processes prompts_per_update is
-    shared among them. Raises InputError for impossible options.
+    `out/history.json`. Checkpoints lie in `out/checkpoints` until the end; with `resume`, training goes on
+    from the last whole one. per_device_batch_size counts completions; with several processes
+    prompts_per_update is shared among them. Raises InputError for impossible options.
     """
     if cpu_threads:
         torch.set_num_threads(cpu_threads)
