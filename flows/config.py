@@ -1,0 +1,156 @@
+"""The whole config: defaults < preset or file < `--set`. TOML, typed, unknown keys are errors."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from sear_core.errors import InputError
+from tasks.config import (
+    DataConfig, EvaluationConfig, GateConfig, PolicyConfig, ReportConfig, RewardModelConfig, Section,
+    ValidationConfig, WarmStartConfig,
+)  # fmt: skip
+
+PRESETS = Path(__file__).parent / "presets"
+
+# An arm is a few lines of difference (METHOD: the control arms go through the same trainer, data and budget).
+ARMS: dict[str, dict[str, Any]] = {
+    "sft": {},
+    "grpo": {"credit": "answer"},
+    "grpo_sum": {"credit": "sum"},
+    "sear_outcome": {"credit": "outcome"},
+    "sear": {"credit": "return"},
+    "recap": {"credit": "answer", "recap_share": 0.5},
+}
+
+
+class PipelineConfig(Section):
+    """Everything that decides a run. `seed` decides all randomness."""
+
+    seed: int = 0
+    experiment: str = "sear"
+    arms: list[str] = ["grpo", "sear"]  # beside the warm start, which is always evaluated
+    launcher: Literal["inprocess", "process", "accelerate"] = "inprocess"
+    data: DataConfig = DataConfig()
+    validation: ValidationConfig = ValidationConfig()
+    warm_start: WarmStartConfig = WarmStartConfig()
+    reward_model: RewardModelConfig = RewardModelConfig()
+    policy: PolicyConfig = PolicyConfig()
+    arm: dict[str, dict[str, Any]] = Field(default_factory=dict)  # [arm.NAME]: differences from [policy]
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _arms_exist(self) -> PipelineConfig:
+        known = {**ARMS, **self.arm}
+        for name in self.arms:
+            if name not in known:
+                raise ValueError(f"arm {name!r} does not exist{_nearest(name, known)}")
+        if len(set(self.arms)) != len(self.arms):
+            raise ValueError(f"an arm is named twice in {self.arms}")
+        for name in (*self.arms, *self.arm):
+            self.policy_of(name)
+        if self.gate.candidate not in ("sft", *self.arms):
+            raise ValueError(f"gate.candidate {self.gate.candidate!r} is not among the arms {self.arms}")
+        return self
+
+    def policy_of(self, arm: str) -> PolicyConfig:
+        """The `[policy]` section with the arm's differences."""
+        difference = {**ARMS.get(arm, {}), **self.arm.get(arm, {})}
+        try:
+            return PolicyConfig.model_validate({**self.policy.model_dump(), **difference})
+        except ValidationError as error:
+            raise ValueError(f"arm.{arm}: {_say(error, PolicyConfig)}") from None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def presets() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load_config(preset: str | None = None, file: Path | None = None, sets: list[str] | None = None) -> PipelineConfig:
+    """Read a preset or a file and apply `a.b=c` settings. Raises InputError naming file and key."""
+    if file is not None and preset is not None:
+        raise InputError("--preset and --config exclude each other")
+    if file is None:
+        file = PRESETS / f"{preset or 'demo'}.toml"
+        if not file.is_file():
+            raise InputError(f"preset {preset!r} does not exist{_nearest(str(preset), presets())}; there are: "
+                             + ", ".join(presets()))  # fmt: skip
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such config file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+    for setting in sets or []:
+        _apply(tree, setting)
+    try:
+        return PipelineConfig.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(f"{file.name}: {_say(error, PipelineConfig)}") from None
+
+
+def _apply(tree: dict[str, Any], setting: str) -> None:
+    """Apply one `a.b=c`; c is a TOML value, or a bare string."""
+    name, separator, text = setting.partition("=")
+    if not separator or not name.strip():
+        raise InputError(f"--set {setting!r}: expected KEY=VALUE, such as policy.updates=50")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = name.strip().split(".")
+    node: Any = tree
+    for part in parents:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise InputError(f"--set {setting!r}: {part!r} is a value, not a section")
+    node[last] = value
+
+
+def _nearest(name: str, known: Any) -> str:
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _fields_at(model: Any, location: tuple[Any, ...]) -> list[str]:
+    """The known keys where an unknown one stands."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((c for c in candidates if hasattr(c, "model_fields")), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _say(error: ValidationError, model: Any) -> str:
+    """The first few errors of a config in one paragraph: key, what is wrong, what was expected."""
+    parts = []
+    for item in error.errors()[:3]:
+        location = item["loc"]
+        key = ".".join(str(part) for part in location)
+        if item["type"] == "extra_forbidden":
+            known = _fields_at(model, location[:-1])
+            parts.append(f"unknown key {key!r}{_nearest(str(location[-1]), known)}")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            parts.append(f"{key}: {message} (got {item['input']!r})" if key and item["type"] != "value_error"
+                         else f"{key + ': ' if key else ''}{message}")  # fmt: skip
+    more = f" (and {error.error_count() - 3} more)" if error.error_count() > 3 else ""
+    return "; ".join(parts) + more

@@ -1,0 +1,94 @@
+"""The DAG, declared once: the flow runs it, `sear plan` reads it.
+
+    version ─► prepare ─► validate ─┬─► warm_start ─┬─► policy.<arm> ─► evaluation.<arm> ─┐
+                                    └─► reward_model┘   (warm start)  ─► evaluation.sft ──┼─► compare ─► report ─► register
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flows.config import PipelineConfig
+from sear_core.errors import InputError
+from tasks import data, evaluation, policy, registry, report, reward_model, validation, warm_start
+from tasks.stage import Stage
+from tasks.tracking import is_remote
+
+SFT = "sft"
+
+
+def stages(config: PipelineConfig, tracking_uri: str = "sqlite:///") -> list[Stage]:
+    """All stages of a run in an order in which each comes after what it needs."""
+    seed = config.seed
+    data_seed = seed if config.data.seed is None else config.data.seed
+    rl_arms = [arm for arm in config.arms if arm != SFT]
+    arms = [SFT, *rl_arms]
+    show_reasoning = config.report.reasoning == "always" or (
+        config.report.reasoning == "auto" and not is_remote(tracking_uri)
+    )
+    dag = [
+        data.version_stage(config.data),
+        data.prepare_stage(config.data, data_seed),
+        validation.stage(config.validation, config.data.max_prompt_chars),
+        warm_start.stage(config.warm_start, seed),
+        reward_model.stage(config.reward_model, seed),
+    ]
+    dag += [policy.stage(arm, config.policy_of(arm), config.warm_start.model, seed) for arm in rl_arms]
+    dag += [
+        evaluation.stage(arm, config.evaluation, config.warm_start.model, seed,
+                         model="warm_start" if arm == SFT else f"policy.{arm}")
+        for arm in arms
+    ]  # fmt: skip
+    dag += [
+        report.compare_stage(arms, config.gate, seed),
+        report.report_stage(arms, config.gate.candidate, config.model_dump(mode="json"), show_reasoning),
+        registry.stage(config.gate.candidate, config.experiment),
+    ]
+    return dag
+
+
+def select(dag: list[Stage], name: str, flag: str) -> list[Stage]:
+    """The stages a name means: itself, or `policy` for every `policy.<arm>`."""
+    found = [stage for stage in dag if stage.name == name or stage.name.startswith(f"{name}.")]
+    if not found:
+        raise InputError(f"{flag} {name!r}: no such stage; there are: " + ", ".join(stage.name for stage in dag))
+    return found
+
+
+def descendants(dag: list[Stage], names: Iterable[str]) -> frozenset[str]:
+    """Those stages and all that hang on them."""
+    found = set(names)
+    for stage in dag:
+        if found.intersection(stage.needs):
+            found.add(stage.name)
+    return frozenset(found)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What part of the DAG a call asks for."""
+
+    dag: list[Stage]
+    force: frozenset[str]
+
+
+def selection(config: PipelineConfig, tracking_uri: str, start: str | None, until: str | None, fresh: bool) -> Selection:
+    """Apply `--from`, `--until` and `--fresh`: from a stage on all is computed anew; fresh: all of it."""
+    dag = stages(config, tracking_uri)
+    force: frozenset[str] = frozenset()
+    if fresh:
+        force = frozenset(stage.name for stage in dag)
+    if start is not None:
+        force |= descendants(dag, [stage.name for stage in select(dag, start, "--from")])
+    if until is not None:
+        last = {stage.name for stage in select(dag, until, "--until")}
+        needed: set[str] = set()
+        for stage in reversed(dag):
+            if stage.name in last | needed:
+                needed |= {stage.name, *stage.needs}
+        dag = [stage for stage in dag if stage.name in needed]
+    return Selection(dag, force)
+
+

@@ -1,0 +1,50 @@
+"""`sear plan`: which stages would run and why. Reads only; runs and creates nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.config import PipelineConfig
+from flows.pipeline import selection
+from sear_core.errors import InputError
+from tasks.cache import Store
+from tasks.handles import Handle
+from tasks.stage import handle_from, lookup
+from tasks.tracking import tracking_uri
+from tasks.workspace import Workspace
+
+
+def plan(
+    settings: PipelineConfig, workspace: Workspace, start: str | None = None, until: str | None = None, fresh: bool = False
+) -> dict[str, Any]:
+    """{"stages": [{"name", "cached", "reason"}]} in the order of the run.
+
+    A stage behind one that will run is shown as to run: what comes out of it may or may not be new.
+    """
+    chosen = selection(settings, tracking_uri(workspace), start, until, fresh)
+    store = Store(workspace.store, workspace.locks)
+    handles: dict[str, Handle] = {}
+    rows: list[dict[str, Any]] = []
+    for stage in chosen.dag:
+        waiting = [need for need in stage.needs if need not in handles]
+        if waiting:
+            rows.append({"name": stage.name, "cached": False, "reason": f"waits for {', '.join(waiting)}"})
+            continue
+        try:
+            parts = stage.parts({need: handles[need] for need in stage.needs}, workspace)
+        except InputError as error:
+            if stage.name != "version" or not sources_can_be_rebuilt(settings, workspace):
+                raise
+            rows.append({"name": stage.name, "cached": False, "reason": f"sources are not here yet: {error}"})
+            continue
+        found = lookup(stage, parts, store, chosen.force)
+        if found.hit is not None:
+            handles[stage.name] = handle_from(stage, found.hit, store.out(parts))
+        rows.append({"name": stage.name, "cached": found.hit is not None, "reason": found.reason})
+    return {"schema_version": 1, "stages": rows}
+
+
+def sources_can_be_rebuilt(settings: PipelineConfig, workspace: Workspace) -> bool:
+    """The project's own `data/` is absent: a run would pull or rebuild it."""
+    data = workspace.root / "data"
+    return workspace.resolve(settings.data.root).is_relative_to(data) and not data.exists()

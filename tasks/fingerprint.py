@@ -1,0 +1,81 @@
+"""What a stage's result depends on besides its inputs and config: the code it runs, and the libraries.
+
+The code is the stage's own module and all of `sear_core` that it imports, found by reading import statements
+(nothing is imported). A file counts by its syntax tree without docstrings, so that comments and formatting do
+not cost a retraining. The task floor's shared plumbing (tracking, cache) is left out on purpose: it decides
+where results go, not what they are.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+LIBRARIES = {
+    "training": ("torch", "transformers", "trl", "accelerate", "peft", "tokenizers"),
+    "tables": ("pandas", "pyarrow", "datasketch"),
+    "gate": ("great-expectations",),
+    "report": ("mlflow",),
+}
+
+
+def _strip_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list) and body and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str)
+        ):  # fmt: skip
+            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+    return tree
+
+
+@cache
+def file_hash(path: Path) -> str:
+    """A hash of a Python file's syntax tree; of any other file's bytes."""
+    data = path.read_bytes()
+    if path.suffix == ".py":
+        data = ast.dump(_strip_docstrings(ast.parse(data))).encode()
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _module_file(module: str) -> Path | None:
+    base = PACKAGE_ROOT.joinpath(*module.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(name for name in found if name.split(".")[0] == "sear_core")
+
+
+@cache
+def code_fingerprint(module: str) -> dict[str, str]:
+    """{file relative to the checkout: hash} of a module and of all of `sear_core` that it reaches."""
+    todo, seen = [module], {}
+    while todo:
+        path = _module_file(todo.pop())
+        if path is None or (name := path.relative_to(PACKAGE_ROOT).as_posix()) in seen:
+            continue
+        seen[name] = file_hash(path)
+        todo.extend(_imports(path))
+    return dict(sorted(seen.items()))
+
+
+def library_versions(*kinds: str) -> dict[str, str]:
+    """{distribution: version} of the libraries that shape a kind of stage's results."""
+    return {name: metadata.version(name) for kind in kinds for name in LIBRARIES[kind]}

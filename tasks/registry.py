@@ -1,0 +1,76 @@
+"""Stage *register*: the candidate becomes a model version; `champion` moves when the gate has passed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.handles import Handle, Registration
+from tasks.stage import Job, RunContext, Stage, run_stage
+from tasks.workspace import Workspace
+
+
+def stage(candidate: str, name: str) -> Stage:
+    model = "warm_start" if candidate == "sft" else f"policy.{candidate}"
+    return Stage(
+        name="register", module=__name__, handle=Registration, section={"name": name, "arm": candidate},
+        needs=("version", "prepare", "compare", "report", model), libraries=("report",), state="store_state",
+        essential=("pyfunc/",), artifacts=("decision.json",), arm=candidate,
+    )  # fmt: skip
+
+
+def store_state(stage: Stage, inputs: Mapping[str, Handle], workspace: Workspace) -> dict[str, str]:
+    """Another tracking store needs its own registration."""
+    from tasks.tracking import tracking_uri
+
+    return {"store": tracking_uri(workspace)}
+
+
+def compute(job: Job) -> dict[str, Any]:
+    """Write the pyfunc directory (models from code, weights as its artifact), register it, set the aliases."""
+    from tasks import model_registry
+    from tasks.serving import save_pyfunc
+    from tasks.stage import write_json
+
+    assert job.log is not None
+    decision = json.loads((Path(job.inputs["compare"].path) / "comparison.json").read_text())
+    model = next(h for n, h in job.inputs.items() if n == "warm_start" or n.startswith("policy."))
+    pyfunc = save_pyfunc(Path(model.path) / "model", job.out / "pyfunc")
+    client, run_id = job.log.client, job.log.run_id
+    source = model_registry.link_or_upload(client, run_id, pyfunc, "model")
+    candidate = decision["arms"][job.arm]
+    tags = {
+        model_registry.MD5_TAG: model.md5,
+        model_registry.EVALUATION_TAG: decision["evaluation"],
+        "dvc.md5": job.inputs["version"].md5,
+        "prepared.sha256": getattr(job.inputs["prepare"], "sha256", ""),
+        "arm": job.arm,
+        "gate": "passed" if decision["promote"] else "failed",
+        "gate.reasons": "; ".join(decision["reasons"])[:5000],
+        **{f"{model_registry.METRIC_TAG}{k}": f"{v:.6f}" for k, v in candidate.items()
+           if k in ("dsr", "compliance.harmless", "compliance.ambiguous")},
+    }  # fmt: skip
+    name = job.section["name"]
+    version = model_registry.register(client.tracking_uri, name, source, run_id, tags, decision["promote"])
+    result = {"name": name, "version": version, "promoted": decision["promote"], "reasons": decision["reasons"]}
+    write_json(job.out / "decision.json", result)
+    return result
+
+
+@task(name="register", cache_policy=NO_CACHE, persist_result=False)
+def run(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -> Handle:
+    """Register once; again only where the registry has lost the version."""
+    from tasks import model_registry
+
+    handle = run_stage(stage, inputs, context)
+    assert isinstance(handle, Registration)
+    if not model_registry.version_exists(context.tracker.uri, handle.name, handle.version):
+        context.outcomes.pop()
+        return run_stage(stage, inputs, replace(context, force=context.force | {stage.name}))
+    return handle

@@ -1,0 +1,192 @@
+"""How a stage runs: look in the store, compute where it must, hash and rename, log a child run either way.
+
+A stage module offers a plain function `compute(job: Job) -> dict` that writes into `job.out` and returns metrics;
+`run_stage` is the rest, the same for all. Take Prefect away and it still works.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks.cache import Lookup, Parts, Store
+from tasks.fingerprint import code_fingerprint, library_versions
+from tasks.handles import Handle
+from tasks.progress import Progress
+from tasks.tracking import CACHED_TAG, RunLog, Tracker
+from tasks.workspace import Workspace
+
+
+class StageFailed(RuntimeError):
+    """A stage or a gate failed; its text says what and why. Exit code 1."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One node of the DAG.
+
+    name: unique in the DAG, `<noun>` or `<noun>.<arm>`; module: its home on the task floor; section: all config
+    that shapes its output, JSON; needs: the stages whose handles it takes; essential: prefixes of the output
+    that later stages read.
+    """
+
+    name: str
+    module: str
+    handle: type[Handle]
+    section: dict[str, Any]
+    needs: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    essential: tuple[str, ...] = ()
+    compute: str = "compute"
+    state: str = ""  # function of the module: what lies outside section and inputs, {name: hash}
+    artifacts: tuple[str, ...] = ()  # files or folders of the output that MLflow keeps too
+    arm: str = ""
+    heavy: bool = False  # may run under a launcher
+
+    def parts(self, inputs: Mapping[str, Handle], workspace: Workspace) -> Parts:
+        outside = (
+            getattr(importlib.import_module(self.module), self.state)(self, inputs, workspace) if self.state else {}
+        )
+        return Parts(
+            stage=self.name,
+            section=self.section,
+            inputs={name: inputs[name].md5 for name in self.needs} | outside,
+            code=code_fingerprint(self.module),
+            libraries=library_versions(*self.libraries),
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage's compute function is given; `log` writes to its child run, `progress(done, total)` to the user."""
+
+    name: str
+    arm: str
+    section: dict[str, Any]
+    inputs: dict[str, Handle]
+    out: Path
+    root: Path
+    log: RunLog | None = None
+    progress: Callable[[int, int], None] = lambda done, total: None
+
+
+@dataclass
+class Outcome:
+    """How a stage went, for the summary, the plan and the JSON."""
+
+    name: str
+    cached: bool
+    seconds: float
+    reason: str
+
+
+@dataclass
+class RunContext:
+    """What all stages of one flow run share."""
+
+    workspace: Workspace
+    tracker: Tracker
+    parent: RunLog
+    progress: Progress
+    tags: dict[str, str] = field(default_factory=dict)
+    force: frozenset[str] = frozenset()  # stages to compute anew
+    launcher: str = "inprocess"
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.workspace.store, self.workspace.locks)
+
+
+def lookup(stage: Stage, parts: Parts, store: Store, force: frozenset[str]) -> Lookup:
+    """The cached entry of a stage, verified; or why it must run."""
+    if stage.name in force:
+        return Lookup(None, "asked to run anew")
+    return store.lookup(parts)
+
+
+def handle_from(stage: Stage, entry: Mapping[str, Any], out: Path) -> Handle:
+    """The typed handle of an entry; a relative path means: where the store lies now."""
+    path = Path(entry["handle"]["path"])
+    return stage.handle.model_validate({**entry["handle"], "path": str(path if path.is_absolute() else out)})
+
+
+def call_compute(stage: Stage, job: Job) -> dict[str, Any]:
+    return getattr(importlib.import_module(stage.module), stage.compute)(job)
+
+
+def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -> Handle:
+    """Run one stage or take it from the store; returns its handle.
+
+    Raises whatever compute raises (InputError: exit 2; StageFailed and the rest: exit 1); then the partial
+    output stays for the next try and nothing is believed.
+    """
+    from tasks.launch import launch
+
+    started = time.perf_counter()
+    store, parts = context.store, stage.parts(inputs, context.workspace)
+    tags = {**context.tags, **({"arm": stage.arm} if stage.arm else {}), "sear.key": parts.key}
+    with store.lock(parts), context.tracker.child(stage.name, context.parent.run_id, tags) as log:
+        found = lookup(stage, parts, store, context.force)
+        if found.hit is not None:
+            handle = handle_from(stage, found.hit, store.out(parts))
+            log.tags({CACHED_TAG: handle.run_id})
+        else:
+            context.progress.start(stage.name, found.reason)
+            partial = store.partial(parts)
+            if stage.name in context.force:
+                shutil.rmtree(partial, ignore_errors=True)
+            (partial / "out").mkdir(parents=True, exist_ok=True)
+            job = Job(
+                name=stage.name, arm=stage.arm, section=stage.section, inputs=dict(inputs),
+                out=partial / "out", root=context.workspace.root, log=log, progress=context.progress.update,
+            )  # fmt: skip
+            log.params({k: v for k, v in flat(stage.section).items() if not isinstance(v, list | dict)})
+            result = launch(stage, job, context)
+            for leftover in ("checkpoints",):
+                shutil.rmtree(partial / "out" / leftover, ignore_errors=True)
+            entry = store.commit(parts, {"path": "out", **result, "run_id": log.run_id}, stage.essential)
+            handle = handle_from(stage, entry, store.out(parts))
+            log_artifacts(log, stage, Path(store.out(parts)))
+        log.metrics(handle.metrics)
+        seconds = time.perf_counter() - started
+        outcome = Outcome(stage.name, found.hit is not None, round(seconds, 3), found.reason)
+        context.outcomes.append(outcome)
+        context.progress.finish(outcome.name, outcome.cached, outcome.seconds)
+    return handle
+
+
+def log_artifacts(log: RunLog, stage: Stage, out: Path) -> None:
+    """Keep a stage's small outputs in MLflow; never the weights, which the registry holds once."""
+    for name in stage.artifacts:
+        path = out / name
+        if path.exists():
+            log.artifact(path, name if path.is_dir() else None)
+
+
+def finite(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers among metrics; what could not be scored (NaN) is left out, never made 0."""
+    return {k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and math.isfinite(v)}
+
+
+def flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'a.b': value}: one level of dotted names, for params and reasons."""
+    found: dict[str, Any] = {}
+    for key, value in section.items():
+        name = f"{prefix}{key}"
+        found.update(flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+    return found
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON under a temporary name, then rename."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=1, sort_keys=True))
+    temporary.rename(path)

@@ -1,0 +1,72 @@
+"""Defaults < preset or file < --set; what is wrong is named, with the nearest right name."""
+
+import pytest
+
+from flows.config import ARMS, load_config, presets
+from sear_core.errors import InputError
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_loads(name):
+    config = load_config(name)
+    assert config.gate.candidate in ("sft", *config.arms)
+
+
+def test_settings_win_over_the_preset_and_know_toml_values():
+    config = load_config("demo", sets=["seed=7", "policy.updates=3", "policy.save_every=3", "experiment=mine"])
+    assert (config.seed, config.policy.updates, config.experiment) == (7, 3, "mine")
+
+
+def test_an_arm_differs_from_the_policy_section_by_its_few_lines():
+    config = load_config("demo", sets=['arm.mine={credit="level"}', 'arms=["mine","sear"]'])
+    assert config.policy_of("mine").credit == "level"
+    assert config.policy_of("grpo").credit == ARMS["grpo"]["credit"] == "answer"
+    assert config.policy_of("recap").recap_share == 0.5
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("policy.updatez=3", "unknown key 'policy.updatez'; did you mean 'updates'?"),
+        ("polcy.updates=3", "unknown key 'polcy'; did you mean 'policy'?"),
+        ('arms=["seer"]', "arm 'seer' does not exist; did you mean 'sear'?"),
+        ('policy.importance_sampling_level="sequence"', "couples them"),
+        ("policy.group_size=1", "policy.group_size"),
+        ('gate.candidate="recap"', "gate.candidate 'recap' is not among the arms"),
+        ("policy", "expected KEY=VALUE"),
+        ("seed.x=3", "seed: Input should be a valid integer"),
+    ],
+)
+def test_what_is_wrong_is_named(setting, told):
+    with pytest.raises(InputError) as error:
+        load_config("demo", sets=[setting])
+    assert told in str(error.value)
+
+
+def test_a_checkpoint_inside_a_generation_is_refused():
+    sets = ["policy.per_device_batch_size=8", "policy.steps_per_generation=16", "policy.save_every=5",
+            "policy.prompts_per_update=8", "policy.group_size=8", "policy.updates=10"]  # fmt: skip
+    with pytest.raises(InputError, match="falls inside a generation"):
+        load_config("demo", sets=sets)  # 5 updates × 8 accumulation = 40, no multiple of 16
+
+
+def test_more_generations_than_the_batch_holds_are_refused():
+    sets = ["policy.prompts_per_update=1", "policy.group_size=8", "policy.per_device_batch_size=4",
+            "policy.steps_per_generation=1"]  # fmt: skip
+    with pytest.raises(InputError, match="generation batch of 4 completions"):
+        load_config("demo", sets=sets)
+
+
+def test_an_unknown_preset_and_a_broken_file_are_named(tmp_path):
+    with pytest.raises(InputError, match="did you mean 'demo'"):
+        load_config("demmo")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("seed = ")
+    with pytest.raises(InputError, match="broken.toml: not valid TOML"):
+        load_config(file=broken)
+    with pytest.raises(InputError, match="no such config file"):
+        load_config(file=tmp_path / "absent.toml")
+
+
+def test_the_same_config_has_the_same_hash():
+    assert load_config("demo").sha256 == load_config("demo").sha256 != load_config("demo", sets=["seed=1"]).sha256
