@@ -65,11 +65,14 @@ class SourceConfig(Section):
     licence: str = "unknown"
     columns: dict[str, str] = {}  # schema column -> source column; a dotted name reaches into a record
     constants: dict[str, Any] = {}  # schema column -> value
+    templates: dict[str, str] = {}  # schema column -> text with {source column} in it
     values: dict[str, dict[str, Any]] = {}  # schema column -> {source value: schema value}
     where: dict[str, list[Any]] = {}  # source column -> values kept
     reader: Literal["rows", "oasst_trees", "hh_dialogues"] = "rows"
     limit: int | None = Field(None, gt=0)  # rows kept, chosen by content hash
     split: Split | Literal["hash"] = "hash"  # "hash": by content hash; or the column named in `columns`
+    unique: list[str] = []  # schema columns in which no two rows of the source may agree
+    group: str = "prompt"  # the schema column whose content decides a split by hash
 
 
 class DataConfig(Section):
@@ -83,6 +86,7 @@ class DataConfig(Section):
     template_traces: int = Field(0, ge=0)
     rl_prompts: int | None = Field(None, gt=0)  # how many in all; None: all there are
     harmful_share: float | None = Field(None, gt=0, lt=1)  # of the RL prompts; None: as they come
+    near_duplicates: bool = False  # contamination control also by near duplicates, not by equal prompts alone
 
 
 class ValidationConfig(Section):
