@@ -44,7 +44,9 @@ def check_model_directory(path: str) -> None:
     if "config.json" not in names:
         raise InputError(f"{path}: no config.json; expected a model directory of transformers")
     if not any(name.endswith(".safetensors") for name in names):
-        raise InputError(f"{path}: no *.safetensors file; expected weights as safetensors (no pickles are loaded)")
+        raise InputError(
+            f"{path}: no *.safetensors file; expected weights as safetensors (no pickles are loaded)"
+        )
     if not names.intersection(_TOKENIZER_FILES):
         raise InputError(f"{path}: no tokenizer; expected one of {', '.join(_TOKENIZER_FILES)}")
 
@@ -74,7 +76,9 @@ def load_tokenizer(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if not tokenizer.chat_template:
-        logger.warning("%s: its tokenizer has no chat template; a plain 'User: … Assistant:' one is set", path)
+        logger.warning(
+            "%s: its tokenizer has no chat template; a plain 'User: … Assistant:' one is set", path
+        )
         tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
     tokenizer.padding_side = "left"
     return tokenizer

@@ -68,7 +68,9 @@ def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     more pairs to merge. Raises InputError where `vocab_size` does not hold the 256 bytes and 4 special tokens.
     """
     if vocab_size < 256 + len(SPECIALS):
-        raise InputError(f"vocab_size {vocab_size}: expected at least {256 + len(SPECIALS)} (bytes, special tokens)")
+        raise InputError(
+            f"vocab_size {vocab_size}: expected at least {256 + len(SPECIALS)} (bytes, special tokens)"
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=_train_bpe(texts, vocab_size, list(SPECIALS)),
         pad_token=PAD,

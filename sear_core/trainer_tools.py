@@ -16,8 +16,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
+from sear_core.errors import InputError
+
 # Wall-clock figures would make two equal runs differ.
-_TIMES = ("runtime", "per_second", "total_flos", "steps_per")
+_TIMES = ("runtime", "per_second", "total_flos", "steps_per_second")
 
 
 def common_arguments(
@@ -76,8 +78,8 @@ def lora_config(
     )  # fmt: skip
 
 
-def run_trainer(trainer: Trainer, out: Path, *, resume: bool) -> dict[str, float]:
-    """Train, from the last checkpoint under `out` where there is one and `resume`; the training metrics.
+def run_trainer(trainer: Trainer, out: Path, *, resume: bool) -> None:
+    """Train, from the last checkpoint under `out` where there is one and `resume`.
 
     Without `resume` old checkpoints are removed first. Standard output is left alone (it is for results).
     """
@@ -86,43 +88,55 @@ def run_trainer(trainer: Trainer, out: Path, *, resume: bool) -> dict[str, float
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    return trainer.train(resume_from_checkpoint=last).metrics
+    trainer.train(resume_from_checkpoint=last)
 
 
 def finish(
     trainer: Trainer,
     tokenizer: PreTrainedTokenizerBase,
-    model_folder: Path,
+    folder: Path,
     out: Path,
     extra: dict[str, dict] | None = None,
-) -> None:
-    """Save model (LoRA merged) and tokenizer, then `history.json`; drop the checkpoints.
+) -> PreTrainedModel:
+    """Save model (LoRA merged) and tokenizer to `folder`, `history.json` to `out`; return the model.
 
-    `extra` are JSON files that belong into the model directory. The directory appears by a rename, whole.
+    Checkpoints are dropped. `extra` are JSON files that belong into the model directory. Each file appears by a rename, whole.
     """
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     if trainer.is_world_process_zero():
-        save_model(model, tokenizer, model_folder, extra or {})
         write_json(out / "history.json", history(trainer))
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        save_model(model, tokenizer, folder, extra or {})
+        shutil.rmtree(str(trainer.args.output_dir), ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
+    return model
 
 
 def save_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, extra: dict[str, dict]
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, extra: dict[str, Any]
 ) -> None:
-    """Write a model directory under a temporary name beside `folder`, then rename it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.part")
+    """Write a model directory (safetensors, tokenizer, and the JSON files of `extra`).
+
+    All is written to a temporary folder inside first; `config.json`, without which the directory is no model,
+    is moved last.
+    """
+    temporary = folder / ".part"
     shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
     model.save_pretrained(temporary)
     tokenizer.save_pretrained(temporary)
     for name, content in extra.items():
         write_json(temporary / name, content)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    for file in sorted(temporary.iterdir(), key=lambda entry: entry.name == "config.json"):
+        file.replace(folder / file.name)
+    temporary.rmdir()
+
+
+def logged_loss(trainer: Trainer) -> float:
+    """The mean of the logged training losses; unlike the trainer's own figure it is the same after a resume."""
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return sum(losses) / len(losses) if losses else float("nan")
 
 
 def history(trainer: Trainer) -> list[dict[str, float]]:
@@ -143,11 +157,11 @@ def write_json(path: Path, content: Any) -> None:
 
 def split_rows(rows: Sequence[dict], table: str) -> tuple[list[dict], list[dict]]:
     """(train, validation) rows; raises InputError without training rows or with rows of the test split."""
-    from sear_core.errors import InputError
-
     foreign = next((row for row in rows if row["split"] not in ("train", "validation")), None)
     if foreign is not None:
-        raise InputError(f"{table}: row {foreign.get('id')} has split {foreign['split']!r}; it must not be trained on")
+        raise InputError(
+            f"{table}: row {foreign.get('id')} has split {foreign['split']!r}; it must not be trained on"
+        )
     train = [row for row in rows if row["split"] == "train"]
     if not train:
         raise InputError(f"{table}: no row of split 'train'; nothing to train on")

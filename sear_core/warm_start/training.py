@@ -20,7 +20,15 @@ from sear_core.chat_format import render_completion, render_prompt
 from sear_core.errors import InputError
 from sear_core.loading import load_causal_lm, load_tokenizer
 from sear_core.tiny_model import build_tiny
-from sear_core.trainer_tools import common_arguments, finish, lora_config, run_trainer, save_model, split_rows
+from sear_core.trainer_tools import (
+    common_arguments,
+    finish,
+    logged_loss,
+    lora_config,
+    run_trainer,
+    save_model,
+    split_rows,
+)
 
 logger = logging.getLogger(__name__)
 IGNORED = -100  # label of a token that carries no loss
@@ -82,7 +90,9 @@ def train_warm_start(
 
     examples, cut = encode_rows(training, tokenizer, max_length)
     if not examples:
-        raise InputError(f"warm_start: every prompt is longer than max_length {max_length}; nothing to train on")
+        raise InputError(
+            f"warm_start: every prompt is longer than max_length {max_length}; nothing to train on"
+        )
     held_out, _ = encode_rows(validation, tokenizer, max_length)
     arguments = SFTConfig(
         **common_arguments(
@@ -103,9 +113,9 @@ def train_warm_start(
         callbacks=list(callbacks),
         peft_config=lora_config("CAUSAL_LM", **lora) if lora else None,
     )
-    trained = run_trainer(trainer, out, resume=resume)
+    run_trainer(trainer, out, resume=resume)
     metrics = {
-        "train_loss": trained["train_loss"],
+        "train_loss": logged_loss(trainer),
         "train_rows": float(len(examples)),
         "train_tokens": float(sum(label != IGNORED for row in examples for label in row["labels"])),
         "truncated_rows": float(cut),
@@ -138,7 +148,9 @@ def encode_rows(
             labels = [IGNORED] * len(before) + ids[len(before) :]
             examples.append({"input_ids": ids[:max_length], "labels": labels[:max_length]})
     if cut:
-        logger.warning("warm_start: %d of %d rows are longer than %d tokens and were cut", cut, len(rows), max_length)
+        logger.warning(
+            "warm_start: %d of %d rows are longer than %d tokens and were cut", cut, len(rows), max_length
+        )
     return examples, cut
 
 
