@@ -8,6 +8,7 @@ them. Nothing here is trained but the tokenizer.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def _train_bpe(texts: Iterable[str], vocab_size: int, specials: list[str]) -> To
 def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE trained on the texts; the same texts give the same tokenizer.
 
-    Every string can be encoded. The vocabulary has at most `vocab_size` entries, fewer where the texts have no
-    more pairs to merge. Raises InputError where `vocab_size` does not hold the 256 bytes and 4 special tokens.
+    Every string can be encoded. The vocabulary has at most `vocab_size` entries, fewer where the texts
+    have no more pairs to merge. Raises InputError where it cannot hold the 256 bytes and 4 special tokens.
     """
     if vocab_size < 256 + len(SPECIALS):
         raise InputError(
@@ -96,8 +97,9 @@ def build_causal_lm(
 ) -> PreTrainedModel:
     """A randomly initialised causal model with tied embeddings, in float32; the seed decides every weight.
 
-    `architecture` is "llama" or "qwen2"; the feed-forward width is 4 × `hidden_size` [our choice]. The
-    caller's random state is left as it was. Raises InputError for another architecture or odd head sizes.
+    `architecture` is "llama" or "qwen2"; the feed-forward width is 8/3 of `hidden_size`, to the next multiple
+    of 32, as Llama's. The caller's random state is left as it was. Raises InputError for another architecture
+    or odd head sizes.
     """
     classes: dict[str, tuple[Any, Any]] = {
         "llama": (LlamaConfig, LlamaForCausalLM),
@@ -111,7 +113,7 @@ def build_causal_lm(
     config = config_class(
         vocab_size=vocab_size,
         hidden_size=hidden_size,
-        intermediate_size=4 * hidden_size,
+        intermediate_size=32 * math.ceil(hidden_size * 8 / 3 / 32),
         num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=heads,
@@ -158,7 +160,7 @@ def build_qwen2_directory(
     max_positions: int = 512,
     seed: int = 0,
 ) -> Path:
-    """A model directory like Qwen2.5-Instruct's in all but size: its tokenizer class, special tokens and ChatML.
+    """A model directory like Qwen2.5-Instruct's in all but size: tokenizer class, special tokens, ChatML.
 
     For tests of the paper-scale preset, which must run with nothing but the model's path and size changed.
     """
@@ -167,8 +169,8 @@ def build_qwen2_directory(
     tokenizer: PreTrainedTokenizerBase = Qwen2Tokenizer(
         vocab=bpe.get_vocab(),
         merges=[tuple(pair) for pair in merges],
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",  # noqa: S106
+        pad_token="<|endoftext|>",  # noqa: S106
         additional_special_tokens=["<|im_start|>", "<|im_end|>"],
     )
     tokenizer.chat_template = CHATML_TEMPLATE

@@ -34,7 +34,7 @@ def common_arguments(
     bf16: bool = False,
     gradient_checkpointing: bool = False,
 ) -> dict[str, Any]:
-    """Keyword arguments for any TrainingArguments: cosine to zero after 5 % warm-up, a checkpoint per epoch."""
+    """Keywords for any TrainingArguments: cosine to zero after 5 % warm-up, a checkpoint per epoch."""
     return {
         "output_dir": str(out / "checkpoints"),
         "num_train_epochs": epochs,
@@ -100,7 +100,8 @@ def finish(
 ) -> PreTrainedModel:
     """Save model (LoRA merged) and tokenizer to `folder`, `history.json` to `out`; return the model.
 
-    Checkpoints are dropped. `extra` are JSON files that belong into the model directory. Each file appears by a rename, whole.
+    Checkpoints are dropped. `extra` are JSON files that belong into the model directory. Each file appears
+    whole, by a rename.
     """
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(model, "merge_and_unload"):
@@ -134,7 +135,7 @@ def save_model(
 
 
 def logged_loss(trainer: Trainer) -> float:
-    """The mean of the logged training losses; unlike the trainer's own figure it is the same after a resume."""
+    """The mean of the logged training losses; unlike the trainer's own figure, the same after a resume."""
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return sum(losses) / len(losses) if losses else float("nan")
 

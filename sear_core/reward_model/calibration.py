@@ -38,7 +38,7 @@ def fit_temperature(logits: Sequence[float], labels: Sequence[float]) -> float:
 def reliability(
     probabilities: Sequence[float], labels: Sequence[float], bins: int = 10
 ) -> list[dict[str, float]]:
-    """Equal-width bins over [0, 1]: low, high, count, mean probability and mean label; empty bins are left out."""
+    """Equal-width bins over [0, 1]: low, high, count, mean probability, mean label; empty ones left out."""
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     index = np.minimum((p * bins).astype(int), bins - 1)
     table = []

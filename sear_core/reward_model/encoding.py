@@ -3,7 +3,7 @@
 Every piece (prompt, each step, answer) is tokenised by itself and the ids are joined. So the ids of a prefix
 z_1 … z_k are exactly a prefix of the ids of z_1 … z_K, for any tokenizer, and V_k is read at a known place.
 
-    steps   <chat prompt><think>\\n | z_1\\n | z_2\\n | …      read at the last token of every piece: V_0, V_1, …
+    steps   <chat prompt><think>\\n | z_1\\n | z_2\\n | …   read at the last token of every piece: V_0, V_1, …
     answer  <chat prompt><answer>\\n a <end of sequence>       read at the last token
 """
 
@@ -55,10 +55,21 @@ def encode_answers(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str], l
     if not answers:
         return []
     ids: Any = tokenizer([clean(answer) for answer in answers], add_special_tokens=False)["input_ids"]
-    return [cut_middle(list(answer), limit - 1) + [tokenizer.eos_token_id] for answer in ids]
+    return [[*cut_middle(list(answer), limit - 1), tokenizer.eos_token_id] for answer in ids]
 
 
 def pad_right(sequences: Sequence[Sequence[int]], value: int) -> list[list[int]]:
     """Sequences of one length; causal models read right-padded ones as they are."""
     width = max(len(sequence) for sequence in sequences)
     return [[*sequence, *[value] * (width - len(sequence))] for sequence in sequences]
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Indices in batches of like length, each of at most `batch_tokens` padded tokens (or of one row)."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batches and (len(batches[-1]) + 1) * lengths[index] <= batch_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches

@@ -2,7 +2,7 @@
 
     loss = mean over rows of ( mean over the row's labelled places of BCE(logit, label) )
 
-so that an answer counts as much as a whole chain of steps. V_0, the empty reasoning, has label 0 [our choice].
+so that an answer counts as much as a whole chain of steps. V_0, the empty reasoning, has label 0 [ours].
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class HarmTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, **_: Any
     ) -> Any:
-        labels_BT = inputs.pop("labels")
+        labels = inputs.pop("labels")
         outputs = model(**inputs, use_cache=False)
-        logits_BT = outputs.logits[..., 0].float()
-        labelled_BT = labels_BT != UNLABELLED
-        bce_BT = F.binary_cross_entropy_with_logits(logits_BT, labels_BT.clamp(min=0.0), reduction="none")
-        per_row_B = (bce_BT * labelled_BT).sum(1) / labelled_BT.sum(1)
-        loss = per_row_B.mean()
+        logits = outputs.logits[..., 0].float()
+        labelled = labels != UNLABELLED
+        bce = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0.0), reduction="none")
+        per_row = (bce * labelled).sum(1) / labelled.sum(1)
+        loss = per_row.mean()
         return (loss, outputs) if return_outputs else loss
 
 
@@ -85,13 +85,13 @@ def train_harm_model(
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
 ) -> dict[str, float]:
-    """Train on `step_labels` and `answer_labels` rows; write the model directory `out` with what was measured.
+    """Train on `step_labels` and `answer_labels` rows; write the model directory `out`, calibration included.
 
     Either table may be empty, not both. `model_path` None: tokenizer and model are built from the rows.
-    Returns, on the validation rows, for kind in (steps, answers): `<kind>.auroc` (labels above .5 positive; V_0
-    left out), `<kind>.n`, `<kind>.brier`, `<kind>.ece_before` and `<kind>.ece` (temperature fitted on every
-    second row, errors taken on the others), `<kind>.temperature`; NaN where a kind has no such rows. Raises
-    InputError without training rows.
+    Returns, on the validation rows, for kind in (steps, answers): `<kind>.auroc` (labels above .5 are
+    positive; V_0 is left out), `<kind>.n`, `<kind>.brier`, `<kind>.ece_before` and
+    `<kind>.ece` (temperature fitted on every second label, errors taken on the others),
+    `<kind>.temperature`; NaN where a kind has no such rows. Raises InputError without training rows.
     """
     out = Path(out)
     steps_train, steps_held = split_rows(step_rows, "step_labels") if step_rows else ([], [])
@@ -114,8 +114,8 @@ def train_harm_model(
         args=TrainingArguments(
             **common_arguments(
                 out, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size,
-                gradient_accumulation=gradient_accumulation, seed=seed, logging_steps=logging_steps, bf16=bf16,
-                gradient_checkpointing=gradient_checkpointing,
+                gradient_accumulation=gradient_accumulation, seed=seed, logging_steps=logging_steps,
+                bf16=bf16, gradient_checkpointing=gradient_checkpointing,
             ),
             remove_unused_columns=False,
             train_sampling_strategy="group_by_length",

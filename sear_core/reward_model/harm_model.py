@@ -1,8 +1,8 @@
 """The harm model: a causal process reward model, p_harm of a reasoning prefix and of an answer.
 
 A token-classification head with one logit per token, read at step ends and at the end of an answer. Being
-causal, one forward pass over (x, z_1 … z_K) gives V_0 … V_K, and V_k depends on nothing after z_k; V_0 is read
-at the end of the prompt. Probabilities are σ(logit / T), one temperature for steps and one for answers.
+causal, one forward pass over (x, z_1 … z_K) gives V_0 … V_K, and V_k depends on nothing after z_k; V_0 is
+read at the end of the prompt. Probabilities are σ(logit / T), one temperature for steps and one for answers.
 
 It is *not* a judge: it is learnt from labelled rows, and the policy's rewards come from it.
 """
@@ -26,6 +26,7 @@ from sear_core.reward_model.encoding import (
     encode_answers,
     encode_prompts,
     encode_steps,
+    length_batches,
     pad_right,
 )
 
@@ -105,16 +106,11 @@ class HarmModel:
     @torch.inference_mode()
     def _read(self, jobs: Sequence[tuple[list[int], list[int]]]) -> list[list[float]]:
         """Logits at the positions of each job; sorted by length inside, returned in the order given."""
-        order = sorted(range(len(jobs)), key=lambda i: len(jobs[i][0]))
         results: list[list[float]] = [[] for _ in jobs]
-        batch: list[int] = []
-        for place, index in enumerate(order):
-            batch.append(index)
-            following = len(jobs[order[place + 1]][0]) if place + 1 < len(order) else None
-            if following is None or (len(batch) + 1) * following > self.batch_tokens:
-                for i, logits in zip(batch, self._forward([jobs[i][0] for i in batch]), strict=True):
-                    results[i] = [float(logits[position]) for position in jobs[i][1]]
-                batch = []
+        for batch in length_batches([len(ids) for ids, _ in jobs], self.batch_tokens):
+            logits = self._forward([jobs[i][0] for i in batch])
+            for row, index in enumerate(batch):
+                results[index] = logits[row, jobs[index][1]].tolist()
         return results
 
     def _forward(self, sequences: list[list[int]]) -> torch.Tensor:
@@ -127,7 +123,7 @@ class HarmModel:
 def prefix_jobs(
     head: list[int], pieces: Sequence[list[int]], limit: int
 ) -> list[tuple[list[int], list[int]]]:
-    """(ids, positions) that read V_0 … V_K: one pass over what fits in `limit`, then one for each longer prefix."""
+    """(ids, positions) that read V_0 … V_K: one pass over what fits in `limit`, one per longer prefix."""
     ids, positions = list(head), [len(head) - 1]
     for piece in pieces:
         ids.extend(piece)
@@ -151,7 +147,7 @@ def answer_jobs(
 
 
 def load_settings(path: str | Path, kind: str) -> dict[str, Any]:
-    """The settings that a reward model's directory carries; raises InputError for another kind of directory."""
+    """The settings in a reward model's directory; raises InputError for another kind of directory."""
     file = Path(path) / SETTINGS
     if not file.is_file():
         raise InputError(f"{path}: no {SETTINGS}; expected a {kind} model written by the reward_model stage")

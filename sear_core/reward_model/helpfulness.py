@@ -1,8 +1,8 @@
 """The helpfulness model: Bradley–Terry on preference pairs, P(a ≻ b | x) = σ(R(x, a) − R(x, b)).
 
 TRL's RewardTrainer, unchanged, on tokenised pairs: a sequence-classification head with one logit, read at the
-end-of-sequence token of `<chat prompt><answer>\\n a`. R is unbounded, and only differences for one prompt mean
-anything. It sees answers alone, never reasoning.
+end-of-sequence token of `<chat prompt><answer>\\n a`. R is unbounded, and only differences for one prompt
+mean anything. It sees answers alone, never reasoning.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trl import RewardConfig, RewardTrainer
 
 from sear_core.loading import load_model, load_tokenizer
 from sear_core.reward_model.calibration import expected_calibration_error, sigmoid
-from sear_core.reward_model.encoding import pad_right
+from sear_core.reward_model.encoding import length_batches, pad_right
 from sear_core.reward_model.harm_model import SETTINGS, answer_jobs, load_settings
 from sear_core.reward_model.scorer import build_scorer
 from sear_core.trainer_tools import (
@@ -40,8 +40,8 @@ from sear_core.trainer_tools import (
 class HelpfulnessModel:
     """R(x, a) with the model's own tokenizer.
 
-    `max_length` (tokens) is the training length: prompt and answer take at most half of it each, and the middle
-    is cut out of what is longer.
+    `max_length` (tokens) is the training length: prompt and answer take at most half of it each; what is
+    longer has its middle cut out.
     """
 
     def __init__(
@@ -74,24 +74,11 @@ class HelpfulnessModel:
         for batch in length_batches([len(ids) for ids in sequences], self.batch_tokens):
             chosen = [sequences[i] for i in batch]
             ids = torch.tensor(pad_right(chosen, self.tokenizer.pad_token_id), device=self.model.device)
-            mask_BT = torch.tensor(pad_right([[1] * len(s) for s in chosen], 0), device=self.model.device)
-            hidden_BTD = self.model.base_model(input_ids=ids, attention_mask=mask_BT, use_cache=False)[0]
-            # Read at the last real token, wherever padding and end of sequence share an id.
-            last_BD = hidden_BTD[torch.arange(len(batch)), mask_BT.sum(1) - 1]
-            for i, value in zip(batch, self.model.score(last_BD)[:, 0].float().tolist(), strict=True):
+            mask = torch.tensor(pad_right([[1] * len(s) for s in chosen], 0), device=self.model.device)
+            rewards = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, 0]
+            for i, value in zip(batch, rewards.float().tolist(), strict=True):
                 scores[i] = value
         return scores
-
-
-def length_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Indices in batches of like length, each of at most `batch_tokens` padded tokens (or of one row)."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= batch_tokens:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-    return batches
 
 
 def train_helpfulness_model(
@@ -147,8 +134,8 @@ def train_helpfulness_model(
         args=RewardConfig(
             **common_arguments(
                 out, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size,
-                gradient_accumulation=gradient_accumulation, seed=seed, logging_steps=logging_steps, bf16=bf16,
-                gradient_checkpointing=gradient_checkpointing,
+                gradient_accumulation=gradient_accumulation, seed=seed, logging_steps=logging_steps,
+                bf16=bf16, gradient_checkpointing=gradient_checkpointing,
             ),
             max_length=None,  # cut above; TRL would leave long pairs out
             # Without it R drifts by a constant that no pair sees (arXiv 2312.09244).
@@ -177,7 +164,7 @@ def measure_pairs(model: HelpfulnessModel, rows: Sequence[dict]) -> dict[str, fl
 def pair_metrics(margins: Sequence[float] | np.ndarray) -> dict[str, float]:
     """From margins R(chosen) − R(rejected): n, accuracy (ties one half), mean margin, and calibration error.
 
-    The calibration error is that of the confidence max(p, 1 − p), p = σ(margin), in having named the right one.
+    The calibration error is that of the confidence max(p, 1 − p), p = σ(margin), in naming the right one.
     """
     m = np.asarray(margins, dtype=np.float64)
     right = np.where(m > 0, 1.0, np.where(m < 0, 0.0, 0.5))

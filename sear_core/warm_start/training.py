@@ -1,7 +1,7 @@
 """The warm start: supervised fine-tuning on reasoning traces, deliberately light (TARS, arXiv 2507.00971 §3).
 
 TRL's SFTTrainer, unchanged, on tokenised rows. Prompt and completion are tokenised apart and joined, for that
-is what the policy meets when it samples: no token ever spans the border between `<think>\\n` and the reasoning.
+is what the policy meets when it samples: no token spans the border between `<think>\\n` and the reasoning.
 The loss is on the completion alone. A row of kind "fact" is trained on in the same way.
 """
 
@@ -62,11 +62,11 @@ def train_warm_start(
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
 ) -> dict[str, float]:
-    """Fine-tune on `warm_start` rows of the splits train and validation; write `out/model`, `out/history.json`.
+    """Fine-tune on `warm_start` rows (train and validation); write `out/model` and `out/history.json`.
 
-    `model_path` is a directory or hub name; None builds a tiny model and tokenizer from the rows. `lora` holds
-    r, alpha, dropout and target_modules; the adapter is merged on saving. `train=False` saves the model as it
-    is. Lengths are in tokens; a completion beyond `max_length` is cut at its end and counted.
+    `model_path` is a directory or hub name; None builds a tiny model and tokenizer from the rows. `lora`
+    holds r, alpha, dropout and target_modules; the adapter is merged on saving. `train=False` saves the
+    model as it is. Lengths are in tokens; a completion beyond `max_length` is cut at its end and counted.
 
     Returns train_loss, eval_loss (validation rows; nats per completion token), train_rows, train_tokens
     (completion tokens of one epoch), truncated_rows, parameters. Raises InputError without usable rows.
