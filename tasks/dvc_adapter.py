@@ -1,7 +1,7 @@
 """The one place that knows DVC.
 
-Reading a version needs no DVC at all: `data.dvc` is parsed, and the directory hash is computed here just as DVC
-computes it (a test compares the two), in place, for exactly the files that a run reads. What changes the
+Reading a version needs no DVC at all: `data.dvc` is parsed, and the directory hash is computed here just as
+DVC computes it (a test compares the two), in place, for exactly the files that a run reads. What changes the
 workspace or the cache goes through DVC's command line, which alone it promises to keep, under a file lock.
 """
 
@@ -117,7 +117,8 @@ def ensure_sources(project_root: Path) -> None:
     found = directory_version(data)
     if found != tracked.md5:
         raise InputError(
-            f"{data}: differs from {pointer.name} (found {found}, expected {tracked.md5}){_differences(project_root, tracked)}. "
+            f"{data}: differs from {pointer.name} (found {found}, expected {tracked.md5})"
+            f"{_differences(project_root, tracked)}. "
             f"`dvc add data` records it as a new version; `dvc checkout data.dvc --force` takes it back"
         )
 
@@ -127,8 +128,8 @@ def _pull_own(project_root: Path, tracked: Tracked) -> None:
         pull(project_root)
     except InputError as error:
         raise InputError(
-            f"data.dvc lists {tracked.nfiles} files, the team's own among them, that can neither be rebuilt nor "
-            f"pulled: missing {_named(project_root, tracked)}. {error}. "
+            f"data.dvc lists {tracked.nfiles} files, the team's own among them, that can neither be rebuilt "
+            f"nor pulled: missing {_named(project_root, tracked)}. {error}. "
             f"Expected a DVC remote that has them (`dvc remote add -d NAME URL`)"
         ) from None
 

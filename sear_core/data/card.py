@@ -1,4 +1,4 @@
-"""The data card: what a prepared folder holds, where it comes from and what was taken out. Ids and counts only."""
+"""The data card: what a prepared folder holds, its sources and what was taken out. Counts only."""
 
 from __future__ import annotations
 
@@ -48,10 +48,7 @@ def render(report: dict[str, Any]) -> str:
             "## Sources",
             _table(
                 ["source", "file", "for", "licence", "rows read", "rows kept", "SHA-256"],
-                [
-                    [s["name"], f"`{s['path']}`", s["role"], s["licence"], s["read"], s["kept"], f"`{s['sha256'][:16]}`"]
-                    for s in report["sources"]
-                ],
+                [_source(source) for source in report["sources"]],
             ),
             "## Taken out",
             "Each row is listed by id in `removed.jsonl`.",
@@ -60,6 +57,11 @@ def render(report: dict[str, Any]) -> str:
             _table(["reason", "rows"], [[LEFT_OUT.get(r, r), n] for r, n in report["left_out"].items()]),
         ]
     ) + "\n"  # fmt: skip
+
+
+def _source(source: dict[str, Any]) -> list[Any]:
+    plain = [source[key] for key in ("role", "licence", "read", "kept")]
+    return [source["name"], f"`{source['path']}`", *plain, f"`{source['sha256'][:16]}`"]
 
 
 def _table(header: list[str], rows: list[list[Any]]) -> str:

@@ -60,19 +60,17 @@ def near_duplicates(
 ) -> dict[str, int]:
     """Which candidates are nearly a reference: {candidate: index of the nearest reference}.
 
-    Texts are canonical ones. MinHash LSH (datasketch) proposes at a threshold well below the wanted one, since
-    its recall at its own threshold is about a half; the exact Jaccard index of the shingles then decides.
+    Texts are canonical ones. MinHash LSH (datasketch) proposes at a threshold well below the wanted one,
+    since its recall at its own threshold is about a half; the exact Jaccard index of the shingles decides.
     """
-    import numpy as np
     from datasketch import MinHash, MinHashLSH
 
     def sketch(grams: set[str]) -> MinHash:
-        signature = MinHash(num_perm=PERMUTATIONS, seed=1, permutations=permutations)
+        signature = blank.copy()
         signature.update_batch([gram.encode() for gram in sorted(grams)])
         return signature
 
-    permutations = MinHash(num_perm=PERMUTATIONS, seed=1).permutations
-    assert isinstance(permutations, np.ndarray)
+    blank = MinHash(num_perm=PERMUTATIONS, seed=1)
     index = MinHashLSH(threshold=threshold - 0.25, num_perm=PERMUTATIONS)
     grams = [shingles(text) for text in references]
     for position, reference in enumerate(grams):

@@ -44,9 +44,9 @@ def oasst_trees(path: Path) -> Iterator[Numbered]:
 def hh_dialogues(path: Path) -> Iterator[Numbered]:
     """Preference pairs of HH-RLHF: two transcripts that part at an answer of the assistant.
 
-    Yields prompt, chosen, rejected, turns. The prompt is the human's text where it is the first turn, else the
-    shared transcript; chosen and rejected are the two answers at the parting. `turns` counts the human's turns
-    up to there, so that `where = {turns = [1]}` keeps the pairs that need no context.
+    Yields prompt, chosen, rejected, turns. The prompt is the human's text where it is the first turn, else
+    the shared transcript; chosen and rejected are the two answers at the parting. `turns` counts the human's
+    turns up to there, so that `where = {turns = [1]}` keeps the pairs that need no context.
     """
     for number, record in read_records(path):
         sides = []
@@ -81,6 +81,6 @@ def _turns(text: str, path: Path, number: int) -> list[tuple[str, str]]:
     turns = [(role, body.strip()) for role, body in zip(parts[1::2], parts[2::2], strict=True)]
     if len(turns) < 2 or turns[0][0] != "Human":
         raise InputError(
-            f"{path}: row {number}: not a dialogue; expected '\\n\\nHuman: …' followed by '\\n\\nAssistant: …'"
+            f"{path}: row {number}: not a dialogue; expected '\\n\\nHuman: …' and '\\n\\nAssistant: …'"
         )
     return turns

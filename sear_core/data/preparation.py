@@ -1,11 +1,12 @@
 """Sources to prepared tables: a pure function of the source files, the arguments and this code.
 
-The order of the steps is the order of `prepare`: read and map (sources.py) -> unusable rows and duplicates out
-(cleaning.py) -> splits (splits.py) -> contamination out (cleaning.py) -> RL prompts mixed (splits.py) ->
-template traces where there are none (warm_start/traces.py) -> written, sorted by id.
+The order of the steps is the order of `prepare`: read and map (sources.py) -> unusable rows and duplicates
+out (cleaning.py) -> splits (splits.py) -> contamination out (cleaning.py) -> RL prompts mixed (splits.py) ->
+template traces where there are none (template_rows.py) -> written, sorted by id.
 
 `out` then holds `tables/<table>.parquet` (schema.py), `removed.jsonl` (each row taken out, and why),
-`report.json` and `card.md`. Bytes depend neither on the hash seed, the working directory, the time zone nor the locale.
+`report.json` and `card.md`. Bytes depend on nothing else: not on the hash seed, the working directory, the
+time zone or the locale.
 """
 
 from __future__ import annotations
@@ -97,8 +98,12 @@ def prepare(
         left_out["mix"] = len(training) - len(chosen)
         held_out = [row for row in tables["rl_prompts"] if row["split"] != "train"]
         tables["rl_prompts"] = held_out + chosen
+    kept = Counter(row["source"] for rows in tables.values() for row in rows)
+    about = [item | {"kept": kept[item["name"]]} for item in about]
     if template_traces:
-        _add_template_traces(tables, template_traces, seed)
+        from sear_core.data.template_rows import add_template_traces
+
+        add_template_traces(tables, template_traces, seed)
     return _write(out, tables, removals, dict(left_out), about)
 
 
@@ -108,10 +113,6 @@ def table_hash(folder: Path) -> str:
     for path in sorted(Path(folder).glob("*.parquet")):
         digest.update(f"{path.name}\0{file_sha256(path)}\n".encode())
     return digest.hexdigest()
-
-
-def _add_template_traces(tables: dict[str, list[Row]], per_prompt: int, seed: int) -> None:
-    raise NotImplementedError
 
 
 def _about(source: Source, root: Path, read: int) -> dict[str, Any]:
@@ -141,16 +142,13 @@ def _write(
         write_table([{column: row[column] for column in columns} for row in rows], name, folder)
         counts.update((name, row["split"], row["category"], row["source"]) for row in rows)
     keys = ("table", "split", "category", "source")
-    kept: Counter[str] = Counter()
-    for key, count in counts.items():
-        kept[key[3]] += count
     report = PreparationReport(
         rows={name: len(rows) for name, rows in tables.items()},
         counts=[dict(zip(keys, key, strict=True)) | {"rows": counts[key]} for key in sorted(counts)],
         removed=len(removals),
         reasons=dict(sorted(Counter(removal.reason for removal in removals).items())),
         left_out=dict(sorted(left_out.items())),
-        sources=[item | {"kept": kept[item["name"]]} for item in about],
+        sources=about,
         sha256=table_hash(folder),
     )
     ordered = sorted(removals, key=lambda removal: (removal.table, removal.id, removal.reason))

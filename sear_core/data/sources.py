@@ -39,7 +39,7 @@ _MISSING = object()
 class Source:
     """One source table and how its columns become schema columns (the config's twin is tasks' SourceConfig).
 
-    A schema column comes from, in this order: `constants`, `templates`, `columns`, the column of its own name.
+    A schema column comes from, in this order: `constants`, `templates`, `columns`, the column of its name.
     `values` then translates it. `unique` names schema columns in which no two rows may agree; of rows that
     agree the first by id is kept, and none where their labels differ. `group` names the schema column whose
     content decides the split.
@@ -124,14 +124,14 @@ def read_source(source: Source, root: Path) -> tuple[list[Record], dict[str, int
         row["_group"] = canonical(str(row[source.group]))
     if source.limit is not None and len(rows) > source.limit:
         counts["limit"] = len(rows) - source.limit
-        rows = sorted(rows, key=lambda row: (content_hash(row["prompt"], row["id"]), row["id"]))[
+        rows = sorted(rows, key=lambda row: (content_hash(row["prompt"]), row["id"]))[
             : source.limit
         ]
     return rows, counts
 
 
 def count_rows(root: Path, path: str) -> int:
-    """How many records a source file has, before any `where`; reads all of it, so malformed files show early."""
+    """How many records a source file has, before any `where`; all are read: malformed files show early."""
     return sum(1 for _ in read_records(resolve(root, path)))
 
 

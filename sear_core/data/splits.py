@@ -31,9 +31,9 @@ def assign_splits(rows: list[Row], table: str, validation_share: float) -> None:
 def mix(rows: list[Row], total: int | None, harmful_share: float | None, seed: int) -> list[Row]:
     """Choose RL prompts: `total` rows, a share of them harmful, the rest harmless : ambiguous = 1 : 1.
 
-    The proportions are TARS's (arXiv 2507.00971 §3). Where harmless or ambiguous prompts are too few for 1 : 1
-    the other kind fills up. Without a total it is as large as the share allows; with one that cannot be
-    reached at the share, likewise. Raises InputError where a share is asked for and a side has no row.
+    The proportions are TARS's (arXiv 2507.00971 §3). Where harmless or ambiguous prompts are too few for
+    1 : 1 the other kind fills up. Without a total it is as large as the share allows; with one that cannot
+    be reached at the share, likewise. Raises InputError where a share is given and a side has no row.
     """
     by_category: dict[str, list[Row]] = {"harmful": [], "harmless": [], "ambiguous": []}
     for row in sorted(rows, key=lambda row: (content_hash(seed, row["id"]), row["id"])):
