@@ -2,7 +2,8 @@
 
 The only changes with respect to GRPOTrainer (TRL 1.16): rewards come from the harm, helpfulness and process
 reward models (`_calculate_rewards`), and `advantages` has the shape (B, T)
-(`_generate_and_score_completions`). Loss, generation, reference model and logging are TRL's. Both methods are private to TRL, hence the exact pin.
+(`_generate_and_score_completions`). Loss, generation, reference model and logging are TRL's. Both
+methods are private to TRL, hence the exact pin.
 """
 
 from __future__ import annotations

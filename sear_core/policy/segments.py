@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Completion:
-    """A completion taken apart; `answer` is empty, `close` None where the block is not closed exactly once."""
+    """A completion taken apart; `answer` is empty, `close` None where the block is not closed just once."""
 
     reasoning: str
     answer: str

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from sear_core.errors import InputError
+from sear_core.loading import load_causal_lm, load_tokenizer
 from sear_core.policy.process_rewards import load_process_reward
 from sear_core.policy.prompts import training_rows
 from sear_core.policy.sear_config import SEARConfig
@@ -148,9 +150,7 @@ def run_sear(
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    tokenizer = AutoTokenizer.from_pretrained(
-        model_path, padding_side="left", truncation_side="left", trust_remote_code=trust_remote_code
-    )
+    tokenizer = load_tokenizer(model_path, trust_remote_code=trust_remote_code)
     generations = math.ceil(
         updates * config.gradient_accumulation_steps / (config.steps_per_generation * num_iterations)
     )
@@ -163,9 +163,7 @@ def run_sear(
         recap_share=recap_share,
         recap_reasonings=recap_reasonings,
     )
-    model = AutoModelForCausalLM.from_pretrained(
-        model_path, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, use_safetensors=True
-    )
+    model = load_causal_lm(model_path, dtype=dtype, trust_remote_code=trust_remote_code)
     trainer = SEARTrainer(
         model,
         config,
@@ -202,9 +200,7 @@ def final_metrics(history: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def _batches(completions: int, per_device: int | None) -> dict[str, int]:
     """TRL's batch size and accumulation for that many completions per update, over all processes."""
-    from accelerate import PartialState
-
-    processes = PartialState().num_processes
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun and accelerate launch set it
     per_device = per_device or completions // processes
     if per_device < 1 or completions % (per_device * processes):
         raise InputError(
