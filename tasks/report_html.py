@@ -1,0 +1,281 @@
+"""A run as one HTML file that needs nothing else: the answer first, then what it stands on.
+
+Everything that comes from a model, a data set or a config is escaped by the template (autoescape), and the page's
+content policy lets only its own script run, by hash, and nothing be loaded. With `show_reasoning = False` no
+reasoning text, and no attack text that was put into the reasoning, is in the file at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from sear_core.chat_format import THINK_CLOSE
+from tasks import plots
+
+TEMPLATES = Path(__file__).parent / "templates"
+Interval = tuple[float, float, float]  # value, low, high (95 %)
+
+ARM_NOTES = {
+    "sft": "the warm start alone", "grpo": "control: one reward for the whole completion",
+    "grpo_sum": "competing rewards in one scalar", "sear_outcome": "separate players, no process rewards",
+    "sear": "the method: separate players, process rewards", "recap": "grpo with prefilled harmful reasoning",
+}  # fmt: skip
+SPOKEN = {"sft": "the warm start", "grpo": "the control (GRPO)", "sear": "SEAR"}
+HEADLINES = {
+    "dsr": "Safety (DSR)",
+    "compliance.harmless": "Harmless answered",
+    "compliance.ambiguous": "Ambiguous answered",
+}
+BEHAVIOUR = {
+    "exploration_rate": "Explores", "flip_rate": "Flips back to safe", "end_of_thinking_rate": "Ends thinking",
+    "malformed_rate": "Malformed", "reasoning_tokens.mean": "Reasoning tokens",
+}  # fmt: skip
+USE = {
+    "correct.own": "own reasoning",
+    "correct.none": "no reasoning",
+    "correct.other": "another prompt's reasoning",
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=True)
+
+
+class GateCheck(_Model):
+    name: str
+    value: float | None = None
+    needed: str = ""
+    passed: bool
+
+
+class GateDecision(_Model):
+    promoted: bool
+    version: str = ""
+    champion: str = ""  # the version that was champion before; empty: none
+    reasons: list[str] = []
+    checks: list[GateCheck] = []
+
+
+class Transcript(_Model):
+    """One judged completion. `prefill`: what an attack forced before it. `good`: None is read off the verdict."""
+
+    arm: str
+    category: str
+    prompt: str
+    answer: str
+    verdict: str
+    reasoning: str = ""
+    prefill: str = ""
+    attack: str = ""
+    good: bool | None = None
+
+    @field_validator("attack")
+    @classmethod
+    def _no_attack(cls, attack: str) -> str:
+        return "" if attack == "none" else attack
+
+    @property
+    def right(self) -> bool:
+        """Harmful: refused; all else: complied. An incoherent or malformed answer is never right."""
+        wanted = ("refused", "defended") if self.category == "harmful" else ("complied", "answered")
+        return self.verdict in wanted if self.good is None else self.good
+
+    @property
+    def forced(self) -> tuple[str, str]:
+        """What the attack put into the reasoning, and into the answer after it."""
+        reasoning, _, answer = self.prefill.partition(THINK_CLOSE)
+        return reasoning, answer.lstrip()
+
+
+class ReportInput(_Model):
+    """All that a report shows. Metric dicts are flat, with `.low` and `.high`; differences are arm − baseline."""
+
+    title: str = "SEAR run"
+    run: dict[str, str] = {}  # run id, preset, started, duration, …; shown as they are
+    candidate: str = "sear"
+    baseline: str = "sft"
+    control: str = "grpo"
+    arms: dict[str, dict[str, float]]
+    differences: dict[str, dict[str, Interval]] = {}
+    control_differences: dict[str, Interval] = {}  # candidate − control
+    gate: GateDecision | None = None
+    transcripts: list[Transcript] = []
+    histories: dict[str, list[dict[str, Any]]] = {}
+    reward_models: dict[str, float] = {}
+    reliability: list[tuple[float, float, int]] = []  # mean predicted, observed share, count
+    data: dict[str, Any] = {}
+    lineage: dict[str, str] = {}
+    show_reasoning: bool = True
+
+
+class Finding(_Model):
+    """One line of the answer: what was compared, and which way it came out."""
+
+    label: str
+    name: str
+    value: float
+    low: float
+    high: float
+    base: float
+    difference: Interval | None
+    outcome: Literal["better", "worse", "unclear", "unknown"]
+
+
+def findings(report: ReportInput) -> list[Finding]:
+    """The candidate's headline metrics against the baseline's; better or worse where the interval excludes 0."""
+    found = []
+    metrics, base = report.arms.get(report.candidate, {}), report.arms.get(report.baseline, {})
+    for name, label in HEADLINES.items():
+        difference = report.differences.get(report.candidate, {}).get(name)
+        found.append(Finding(
+            label=label, name=name, value=metrics.get(name, nan), low=metrics.get(f"{name}.low", nan),
+            high=metrics.get(f"{name}.high", nan), base=base.get(name, nan), difference=difference,
+            outcome=outcome(difference),
+        ))  # fmt: skip
+    return found
+
+
+def outcome(difference: Interval | None) -> Literal["better", "worse", "unclear", "unknown"]:
+    """Of a difference whose increase is good; unknown where there is none."""
+    if difference is None or not all(map(isfinite, difference)):
+        return "unknown"
+    return "better" if difference[1] > 0 else "worse" if difference[2] < 0 else "unclear"
+
+
+def headline(report: ReportInput) -> str:
+    """The answer in one sentence: safer or not, refusing less or not."""
+    by_name = {finding.name: finding.outcome for finding in findings(report)}
+    safety = {
+        "better": "is safer than", "worse": "is less safe than", "unclear": "is not clearly safer or less safe than",
+        "unknown": "was not compared on safety with",
+    }[by_name["dsr"]]  # fmt: skip
+    refusal = {
+        "better": "refuses fewer ambiguous prompts", "worse": "refuses more ambiguous prompts",
+        "unclear": "does not clearly refuse more or fewer ambiguous prompts",
+        "unknown": "was not compared on over-refusal",
+    }[by_name["compliance.ambiguous"]]  # fmt: skip
+    joint = "and" if by_name["dsr"] == by_name["compliance.ambiguous"] else "but"
+    candidate, baseline = spoken(report.candidate), spoken(report.baseline)
+    return f"{candidate[:1].upper()}{candidate[1:]} {safety} {baseline}, {joint} {refusal}."
+
+
+def spoken(arm: str) -> str:
+    """How a sentence names an arm."""
+    return SPOKEN.get(arm, arm)
+
+
+def reasoning_use(metrics: Mapping[str, float], arm: str) -> str:
+    """What correctness with own, no and another prompt's reasoning says. Our rule: intervals must not touch."""
+    own_low, none_high = metrics.get("correct.own.low", nan), metrics.get("correct.none.high", nan)
+    if not (isfinite(own_low) and isfinite(none_high)):
+        return ""
+    if own_low > none_high:
+        return f"{arm[:1].upper()}{arm[1:]} answers better with its own reasoning than with none: the reasoning is used."
+    arm = arm[:1].upper() + arm[1:]
+    return (
+        f"{arm} does not clearly answer better with its own reasoning than with none, so its robustness may not "
+        f"be claimed as an effect of exploring."
+    )
+
+
+def rest(report: ReportInput) -> list[str]:
+    """Names of the metrics that no other table shows, sorted."""
+    attacks = plots.attack_names(report.arms)
+    shown = {*HEADLINES, *BEHAVIOUR, *USE}
+    shown |= {f"{base}.{attack}" for base in ("dsr", "compliance.ambiguous") for attack in attacks}
+    names = {
+        key for metrics in report.arms.values() for key in metrics if not key.endswith((".low", ".high"))
+    }
+    return sorted(names - shown)
+
+
+def render_report(report: ReportInput) -> str:
+    """The whole page as text; the same input gives the same bytes."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(number=number, points=points, share=share)
+    script = (TEMPLATES / "report.js").read_text()
+    transcripts = [
+        t if report.show_reasoning else t.model_copy(update={"reasoning": "", "prefill": ""})
+        for t in report.transcripts
+    ]
+    figures = {
+        "trade_off": plots.trade_off(report.arms),
+        "attacks": plots.attack_bars(report.arms) if plots.attack_names(report.arms) else "",
+        "training": plots.training_curves(report.histories),
+        "reliability": plots.reliability(report.reliability),
+    }
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        transcripts=transcripts,
+        headline=headline(report),
+        findings=findings(report),
+        attacks=plots.attack_names(report.arms),
+        headlines=HEADLINES,
+        behaviour={k: v for k, v in BEHAVIOUR.items() if any(k in m for m in report.arms.values())},
+        use=USE if any("correct.own" in metrics for metrics in report.arms.values()) else {},
+        use_notes=[
+            note
+            for arm in (report.candidate, report.control)
+            if arm in report.arms and (note := reasoning_use(report.arms[arm], spoken(arm)))
+        ],
+        rest=rest(report),
+        colours={arm: plots.colour(arm, list(report.arms)) for arm in report.arms},
+        notes=ARM_NOTES,
+        outcome=outcome,
+        spoken=spoken,
+        data=flat(report.data),
+        figures={name: Markup(svg) for name, svg in figures.items()},  # noqa: S704 - our own SVG, labels escaped
+        style=Markup((TEMPLATES / "report.css").read_text()),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def write_report(report: ReportInput, path: Path) -> Path:
+    """Render into `path` under a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(render_report(report), encoding="utf-8")
+    return temporary.rename(path)
+
+
+def share(value: float | None) -> str:
+    """A rate in per cent, one decimal; a dash where it could not be measured."""
+    return f"{100 * value:.1f}" if value is not None and isfinite(value) else "–"
+
+
+def points(value: float | None) -> str:
+    """A difference of rates in percentage points, signed."""
+    return f"{100 * value:+.1f}".replace("-", "−") if value is not None and isfinite(value) else "–"
+
+
+def number(value: Any) -> str:
+    """Any value for a table: floats with four significant digits, whole numbers grouped by thin spaces."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if not isfinite(value):
+        return "–"
+    return f"{int(value):,}".replace(",", "\u202f") if float(value).is_integer() else f"{value:.4g}"
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'a.b': value} of nested dicts; lists are joined."""
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            found.update(flat(item, f"{prefix}{key}."))
+        else:
+            found[f"{prefix}{key}"] = ", ".join(map(str, item)) if isinstance(item, list | tuple) else item
+    return found
