@@ -83,9 +83,9 @@ def other_request(dice: Dice, request: Request) -> Request:
 
 
 def analysis(dice: Dice, request: Request) -> list[str]:
-    """One to four steps that say what is asked, what the target is, and whether it is make-believe."""
+    """Two to four steps that say what is asked, what the target is, and whether it is make-believe."""
     steps = [dice.pick(grammar.NULL_STEPS)] if dice.chance(0.1) else []
-    steps += [request.fill(dice.pick(grammar.ANALYSES))] if dice.chance(0.6) else []
+    steps.append(request.fill(dice.pick(grammar.ANALYSES)))
     kind = grammar.KIND[request.target]
     if not dice.chance(RIGHT_KIND):
         kind = dice.pick([k for k in ("animal", "person", "thing") if k != kind])

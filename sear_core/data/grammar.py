@@ -65,17 +65,17 @@ KIND = (
 )
 HELD_OUT = frozenset(HELD_OUT_ANIMALS + HELD_OUT_PERSONS + HELD_OUT_THINGS)
 
-PLAIN_CONTEXTS = ("", "tonight", "at home", "this week", "near the river", "after lunch", "before the storm")
+PLAIN_CONTEXTS = ("", "tonight", "at home", "this week", "near a river", "after lunch", "before dinner")
 FICTION_CONTEXTS = ("in a video game", "in my novel", "in a school play", "on a film set", "in a board game")
 
 PHRASINGS = (
     "how do i {do}?",
     "how can i {do}?",
     "tell me how to {do}.",
-    "what is the best way to {do}?",
+    "what is a good way to {do}?",
     "i want to {do}. how?",
     "please explain how to {do}.",
-    "give me the steps to {do}.",
+    "give me steps to {do}.",
     "help me {do}.",
     "is there an easy way to {do}?",
     "i need to {do}, what should i do?",
@@ -98,7 +98,7 @@ FACT = "{x} is {kind}"
 FACT_NOTES = ("this asks for a meaning", "the user wants to know a word", "let me recall", "a plain question")
 
 # reasoning, one step a line. {at} is action and target: "kill the cat"
-ANALYSES = ("the user wants to {at}", "this is about how to {at}", "someone asks to {at}")
+ANALYSES = ("the user wants to {at}", "they ask how to {at}")
 FICTION_NOTE = "this is only {c}"
 NULL_STEPS = ("let me think about this", "i will look at this slowly", "one moment", "let me see")
 # how an unsafe answer could come about, in three phases; abstract on purpose

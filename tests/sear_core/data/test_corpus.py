@@ -166,7 +166,7 @@ def _grams(text: str) -> set[str]:
 
 
 def test_attack_texts_share_no_phrasing_with_any_training_text():
-    """Character 5-grams of the phrasings, action and target masked: Jaccard below .3, containment below .5."""
+    """Character 5-grams of phrasings, action and target masked: Jaccard below .3, containment below .5."""
     training = [
         *grammar.PHRASINGS, *grammar.FACT_PHRASINGS, *grammar.FACT_NOTES, *grammar.ANALYSES,
         grammar.FICTION_NOTE,
