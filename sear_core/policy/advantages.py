@@ -4,10 +4,10 @@
     reasoning tokens   λ · G_k / σ_reasoning on explored prompts; for credit "return", G_k = V_K - V_{k-1}
                        λ · A on the others, where the players cooperate
 
-Pure functions on tensors, no trainer. All of this is our choice (a reconstruction, arXiv 2606.31748);
-scaling each player on its own follows AdvGRPO (arXiv 2606.09701) and GDPO (arXiv 2601.05242). σ is a root
-mean square about zero, over the whole batch or running, never over one group, with a floor: a group's σ blows a
-vanishing signal up to unit strength, and a deviation about the mean would do so with a constant one.
+Pure functions on tensors, no trainer. All of this is our choice (a reconstruction, arXiv 2606.31748); scaling
+each player on its own follows AdvGRPO (arXiv 2606.09701) and GDPO (arXiv 2601.05242). σ is a root mean square
+about zero, over the whole batch or running, never over one group, with a floor: a group's σ blows a vanishing
+signal up to unit strength, and a deviation about the mean would do so with a constant one.
 
 Shapes: N completions in groups of G neighbours, K steps (the cap), T tokens, B local completions.
 NaN means "not there" (no such step) or "unscorable"; it never becomes a reward of 0.

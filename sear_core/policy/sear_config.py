@@ -43,7 +43,7 @@ class SEARConfig(GRPOConfig):
     loss_type: str = "dapo"
     beta: float = 1e-3  # TARS, arXiv 2507.00971
     scale_rewards: str = "none"  # SEAR scales by player; "group" with player_scale = "group"
-    bf16: bool | None = False
+    bf16: bool | None = False  # type: ignore[assignment]  # as GRPOConfig has it
     gradient_checkpointing: bool = False
     shuffle_dataset: bool | None = False  # the rows come in balanced order
 

@@ -26,7 +26,7 @@ from sear_core.schema import CATEGORIES
 STATE_FILE = "sear_state.json"
 
 
-def answer(**_: Any) -> list[float]:
+def answer(**_: Any) -> list[float | None]:
     """Names TRL's one reward column; SEARTrainer fills it without calling this."""
     raise AssertionError("SEARTrainer computes its rewards itself")
 
@@ -84,8 +84,10 @@ class SEARTrainer(GRPOTrainer):
         output = super()._generate_and_score_completions(inputs)
         assert self._local is not None
         (local, players), self._local = self._local, None
+        assert self.model is not None
         mode = "train" if self.model.training else "eval"
         group_size = self.num_generations if mode == "train" else self.num_generations_eval
+        assert group_size is not None
         # Groups may span processes: statistics over all, then this process's slice.
         everyone = local.map(gather)
         width = output["completion_ids"].size(1)

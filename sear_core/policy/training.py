@@ -111,6 +111,7 @@ def run_sear(
         torch.set_num_threads(cpu_threads)
     out = Path(out)
     checkpoints = out / "checkpoints"
+    batch, accumulation = _batches(prompts_per_update * group_size, per_device_batch_size)
     config = SEARConfig(
         output_dir=str(checkpoints),
         seed=seed,
@@ -125,7 +126,8 @@ def run_sear(
         safe_snap=safe_snap,
         max_steps=updates,
         num_generations=group_size,
-        **_batches(prompts_per_update * group_size, per_device_batch_size),
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
         num_iterations=num_iterations,
         steps_per_generation=steps_per_generation,
         learning_rate=learning_rate,
@@ -151,6 +153,7 @@ def run_sear(
         dataloader_pin_memory=torch.cuda.is_available(),
     )
     tokenizer = load_tokenizer(model_path, trust_remote_code=trust_remote_code)
+    assert config.steps_per_generation and config.generation_batch_size  # set by GRPOConfig
     generations = math.ceil(
         updates * config.gradient_accumulation_steps / (config.steps_per_generation * num_iterations)
     )
@@ -198,7 +201,7 @@ def final_metrics(history: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {k: v for k, v in last.items() if not any(word in k for word in _TIMINGS)}
 
 
-def _batches(completions: int, per_device: int | None) -> dict[str, int]:
+def _batches(completions: int, per_device: int | None) -> tuple[int, int]:
     """TRL's batch size and accumulation for that many completions per update, over all processes."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun and accelerate launch set it
     per_device = per_device or completions // processes
@@ -207,10 +210,7 @@ def _batches(completions: int, per_device: int | None) -> dict[str, int]:
             f"per_device_batch_size {per_device} × {processes} processes does not divide the {completions} "
             f"completions of an update (prompts_per_update × group_size)"
         )
-    return {
-        "per_device_train_batch_size": per_device,
-        "gradient_accumulation_steps": completions // (per_device * processes),
-    }
+    return per_device, completions // (per_device * processes)
 
 
 def _peft(lora: dict[str, Any] | None) -> LoraConfig | None:
