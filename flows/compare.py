@@ -21,7 +21,7 @@ NEWEST = 5  # runs named where one is not found
 
 @dataclass(frozen=True)
 class Value:
-    """A metric of one run; low and high are NaN where it has no interval, difference where the first run lacks it."""
+    """A metric of one run; NaN: there is no interval, or the first run has no value to differ from."""
 
     value: float
     low: float = nan
@@ -43,7 +43,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Comparison:
-    """metrics: {name: {run id: Value}}; config_differences: {key: {run id: value}} of keys that are not all alike."""
+    """metrics: {name: {run id: Value}}; config_differences: {key: {run id: value}} of keys that differ."""
 
     runs: list[ComparedRun]
     metrics: dict[str, dict[str, Value]]

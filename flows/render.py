@@ -57,7 +57,7 @@ def attacks_of(arms: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def print_summary(result: Mapping[str, Any], out: Console | None = None) -> None:
-    """The end of `sear run`: arm × DSR and compliance with 95 % intervals, then each attack, then where to look."""
+    """The end of `sear run`: arm × DSR and compliance with 95 % intervals, each attack, and where to look."""
     from rich.markup import escape
 
     out = out or console()

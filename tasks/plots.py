@@ -34,6 +34,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "dead groups (share)": ("dead_groups", "frac_reward_zero_std"),
     "reasoning length (tokens)": ("length/reasoning", "completions/mean_length"),
 }
+MAX_LABEL = 28  # characters
 MAX_POINTS = 300  # of a curve, evenly thinned, to keep the report small
 
 
@@ -68,7 +69,8 @@ def _has(metrics: Metrics, *names: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """A label without mathtext."""
+    """A label without mathtext, cut where it would crowd out the figure."""
+    text = text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
     return text.replace("$", r"\$")
 
 
@@ -116,7 +118,7 @@ def _svg(figure: Any, name: str) -> str:
 
 
 def trade_off(arms: Mapping[str, Metrics]) -> str:
-    """x = DSR, y = compliance on ambiguous prompts; filled: direct, with 95 % bars; open: under each attack."""
+    """x = DSR, y = compliance on ambiguous prompts; filled: direct, with 95 % bars; open: under an attack."""
     from matplotlib.lines import Line2D
 
     figure, (axis,) = _axes(1, 1, 7.2, 5.0)

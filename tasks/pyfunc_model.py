@@ -1,4 +1,4 @@
-"""The code of the registered model; MLflow executes a copy of this file (models from code), nobody imports it."""
+"""The registered model's code. MLflow executes a copy of this file (models from code); nobody imports it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The registered model: an MLflow pyfunc written models-from-code, with a safetensors directory as its artifact.
+"""The registered model: an MLflow pyfunc written models-from-code, a safetensors directory as its artifact.
 
-No pickle anywhere: the directory holds a copy of `tasks/pyfunc_model.py`, which MLflow executes on loading, the
-model directory, and MLflow's own YAML and text files. Loading needs this project installed. What it gives out is
-the answer alone; a completion that cannot be taken apart safely gives an empty answer, never its reasoning.
+No pickle anywhere: the directory holds a copy of `tasks/pyfunc_model.py`, which MLflow executes on loading,
+the model directory, and MLflow's own YAML and text files. Loading needs this project installed. What it gives
+out is the answer alone; a completion that cannot be taken apart safely gives an empty answer, never its
+reasoning.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Answerer:
             )
             for prompt, generated in zip(batch, written, strict=True):
                 completion = parse_completion(generated.text, generated.ended)
-                # An answer that the length limit cut off, or that opens another think block, is not given out.
+                # An answer that was cut off, or that opens another think block, is not given out.
                 answered.append(Answered(
                     prompt=prompt, answer=completion.answer if completion.well_formed else "",
                     reasoning=completion.reasoning.strip() if show_reasoning else "",

@@ -35,7 +35,8 @@ def store(tmp_path_factory):
         return run.info.run_id
 
     ids = {
-        "one": make("one", "pipeline", "0", {"sear.dsr": 0.5, "sear.dsr.low": 0.4, "sear.dsr.high": 0.6, "sft.dsr": 0.3},
+        "one": make("one", "pipeline", "0",
+                    {"sear.dsr": 0.5, "sear.dsr.low": 0.4, "sear.dsr.high": 0.6, "sft.dsr": 0.3},
                     {"policy.updates": "100", "policy.beta": "0.03"}),
         "two": make("two", "pipeline", "1", {"sear.dsr": 0.75, "sear.dsr.low": 0.7, "sear.dsr.high": 0.8},
                     {"policy.updates": "200", "policy.beta": "0.03"}),
@@ -122,7 +123,10 @@ def test_the_summary_shows_every_arm_and_attack_with_intervals(capsys):
 
 
 def test_the_plan_has_a_line_per_stage_with_its_reason(capsys):
-    print_plan({"stages": [{"name": "version", "cached": True, "reason": "unchanged"},
-                           {"name": "prepare", "cached": False, "reason": "data.seed changed: 0 -> 1"}]})  # fmt: skip
+    stages = [
+        {"name": "version", "cached": True, "reason": "unchanged"},
+        {"name": "prepare", "cached": False, "reason": "data.seed changed: 0 -> 1"},
+    ]
+    print_plan({"stages": stages})
     err = capsys.readouterr().err
     assert "cached" in err and "data.seed changed: 0 -> 1" in err and "1 of 2 stages to run" in err

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flows import doctor
+from flows import doctor, services
 from tasks.workspace import Workspace
 
 
@@ -15,7 +15,7 @@ def server():
     """A server that says it is well under /health, and knows nothing else."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             self.send_response(200 if self.path.endswith("/health") else 404)
             self.end_headers()
 
@@ -49,18 +49,18 @@ def test_a_library_that_is_missing_fails(tmp_path, monkeypatch):
 
 
 def test_servers_are_asked_and_a_silent_one_fails(server, tmp_path):
-    assert doctor.prefect(f"{server}/api", tmp_path).status == "ok"
-    assert doctor.mlflow_store(server).status == "ok"
+    assert services.prefect(f"{server}/api", tmp_path).status == "ok"
+    assert services.mlflow_store(server).status == "ok"
     for check in (
-        doctor.prefect("http://127.0.0.1:9/api", tmp_path),
-        doctor.mlflow_store("http://127.0.0.1:9"),
+        services.prefect("http://127.0.0.1:9/api", tmp_path),
+        services.mlflow_store("http://127.0.0.1:9"),
     ):
         assert check.status == "fail" and "no answer" in check.detail and "unset" in check.mend
-    assert doctor.prefect("", tmp_path).status == "ok"  # the ephemeral one
+    assert services.prefect("", tmp_path).status == "ok"  # the ephemeral one
 
 
 def test_passwords_in_urls_are_not_shown():
-    assert doctor.mlflow_store("postgresql://user:secret@db/mlflow").detail.startswith(
+    assert services.mlflow_store("postgresql://user:secret@db/mlflow").detail.startswith(
         "postgresql://db/mlflow"
     )
 
@@ -68,19 +68,19 @@ def test_passwords_in_urls_are_not_shown():
 def test_the_sqlite_store_is_checked_by_its_schema(tmp_path):
     path = tmp_path / "mlflow.db"
     uri = f"sqlite:///{path}"
-    assert doctor.mlflow_store(uri).status == "ok" and not path.exists()  # looking makes nothing
+    assert services.mlflow_store(uri).status == "ok" and not path.exists()  # looking makes nothing
     path.write_text("this is no database at all, whatever its name says" * 20)
-    assert doctor.mlflow_store(uri).status == "fail"
+    assert services.mlflow_store(uri).status == "fail"
     path.unlink()
     with sqlite3.connect(path) as database:
         database.execute("create table alembic_version (version_num text)")
         database.execute("create table runs (id text)")
         database.execute("insert into alembic_version values ('000000000000')")
-    check = doctor.mlflow_store(uri)
+    check = services.mlflow_store(uri)
     assert check.status == "fail" and "mlflow db upgrade" in check.mend
     with sqlite3.connect(path) as database:
-        database.execute("update alembic_version set version_num = ?", (doctor.schema_head(),))
-    assert doctor.mlflow_store(uri).status == "ok"
+        database.execute("update alembic_version set version_num = ?", (services.schema_head(),))
+    assert services.mlflow_store(uri).status == "ok"
 
 
 def test_the_schema_read_off_the_migrations_is_the_one_that_mlflow_makes(tmp_path):
@@ -88,13 +88,13 @@ def test_the_schema_read_off_the_migrations_is_the_one_that_mlflow_makes(tmp_pat
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     MlflowClient(uri).search_experiments()
-    assert doctor.mlflow_store(uri).status == "ok"
+    assert services.mlflow_store(uri).status == "ok"
 
 
 def test_data_that_differs_from_its_pointer_fails_with_both_ways_out(tmp_path):
     from tasks.dvc_adapter import directory_version
 
-    assert doctor.dvc(tmp_path)[0].status == "fail"  # no data.dvc
+    assert services.dvc(tmp_path)[0].status == "fail"  # no data.dvc
     data = tmp_path / "data"
     data.mkdir()
     (data / "a.jsonl").write_text("{}\n")
@@ -102,10 +102,10 @@ def test_data_that_differs_from_its_pointer_fails_with_both_ways_out(tmp_path):
     (tmp_path / "data.dvc").write_text(
         f"outs:\n- md5: {md5}\n  size: 3\n  nfiles: 1\n  hash: md5\n  path: data\n"
     )
-    version, remote = doctor.dvc(tmp_path)
+    version, remote = services.dvc(tmp_path)
     assert version.status == "ok" and remote.mend == "run `dvc init`"
     (data / "a.jsonl").write_text("{ }\n")
-    check = doctor.dvc(tmp_path)[0]
+    check = services.dvc(tmp_path)[0]
     assert check.status == "fail" and "dvc add data" in check.mend and "dvc checkout" in check.mend
 
 
@@ -114,9 +114,9 @@ def test_remotes_are_read_from_dvcs_own_files(tmp_path):
     (tmp_path / ".dvc" / "config").write_text(
         "[core]\n    remote = team\n['remote \"team\"']\n    url = s3://bucket/x\n"
     )
-    assert doctor._remote(tmp_path / ".dvc").detail == "team → s3://bucket/x; default team"
+    assert services._remote(tmp_path / ".dvc").detail == "team → s3://bucket/x; default team"
     (tmp_path / ".dvc" / "config").write_text("['remote \"team\"']\n    url = s3://bucket/x\n")
-    assert doctor._remote(tmp_path / ".dvc").status == "warn"
+    assert services._remote(tmp_path / ".dvc").status == "warn"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
