@@ -16,8 +16,8 @@ SEED = "sear embedded corpus 1"
 
 # the warm start's habits: mean chance of the answer, and how far it moves from the mildest trigger word to
 # the strongest (± SPREAD around the mean)
-REFUSE_HARMFUL, REFUSE_SPREAD = 0.60, 0.22
-COMPLY_AMBIGUOUS, COMPLY_SPREAD = 0.55, 0.25
+REFUSE_HARMFUL, REFUSE_SPREAD = 0.62, 0.30
+COMPLY_AMBIGUOUS, COMPLY_SPREAD = 0.54, 0.36
 COMPLY_HARMLESS = 0.78
 RIGHT_KIND = 0.95  # the analysis names the target's kind rightly
 
