@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from sear_core.errors import InputError
 
@@ -69,7 +76,7 @@ def load_tokenizer(
         tokenizer = AutoTokenizer.from_pretrained(
             _local(path), revision=revision, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"{path}: its tokenizer cannot be loaded: {_first_line(error)}") from error
     if tokenizer.eos_token is None:
         raise InputError(f"{path}: its tokenizer has no end-of-sequence token; a completion could never end")
@@ -101,11 +108,16 @@ def load_model(
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r}: expected one of {sorted(DTYPES)}")
     try:
+        settings = AutoConfig.from_pretrained(
+            _local(path), revision=revision, trust_remote_code=trust_remote_code
+        )
+        for name, value in config.items():
+            setattr(settings, name, value)
         return auto_class.from_pretrained(
-            _local(path), dtype=DTYPES[dtype], revision=revision, trust_remote_code=trust_remote_code,
-            use_safetensors=True, **config,
+            _local(path), config=settings, dtype=DTYPES[dtype], revision=revision, trust_remote_code=trust_remote_code,
+            use_safetensors=True,
         )  # fmt: skip
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"{path}: its model cannot be loaded: {_first_line(error)}") from error
 
 

@@ -2,7 +2,8 @@
 
 A trace is a short chain of reasoning, one step a line, and an answer. METHOD of this project: the warm start
 should see exploration followed by both answers on all categories, so that reinforcement learning has
-something to choose from. What explores a harmful answer stays abstract: it says that there would be steps, never which.
+something to choose from. What explores a harmful answer stays abstract: it says that there
+would be steps, never which.
 """
 
 from __future__ import annotations
