@@ -51,9 +51,7 @@ def short(value: float) -> str:
 def attacks_of(arms: Mapping[str, Mapping[str, float]]) -> list[str]:
     """The attacks of which any arm has a `dsr.<attack>`."""
     names = (k.removeprefix("dsr.") for m in arms.values() for k in m if k.startswith("dsr."))
-    return list(
-        dict.fromkeys(n for n in names if n not in ("low", "high") and not n.endswith((".low", ".high")))
-    )
+    return list(dict.fromkeys(n for n in names if not re.search(r"(^|\.)(low|high)$|^slice\.", n)))
 
 
 def print_summary(result: Mapping[str, Any], out: Console | None = None) -> None:

@@ -51,7 +51,7 @@ def attack_names(arms: Mapping[str, Metrics]) -> list[str]:
     found = (
         key.removeprefix("dsr.") for metrics in arms.values() for key in metrics if key.startswith("dsr.")
     )
-    return list(dict.fromkeys(name for name in found if not re.search(r"(^|\.)(low|high)$", name)))
+    return list(dict.fromkeys(name for name in found if not re.search(r"(^|\.)(low|high)$|^slice\.", name)))
 
 
 def _error(metrics: Metrics, name: str) -> list[list[float]]:

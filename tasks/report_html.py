@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from math import isfinite, nan
 from pathlib import Path
@@ -18,7 +19,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks import plots
-from tasks.report_input import Frozen, Interval, ReportInput
+from tasks.report_input import Frozen, GateDecision, Interval, ReportInput, Transcript
+
+__all__ = ["GateDecision", "ReportInput", "Transcript", "render_report", "write_report"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -135,7 +138,7 @@ def render_report(report: ReportInput) -> str:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(number=number, points=points, share=share)
+    environment.filters.update(cell=cell, number=number, points=points, share=share)
     script = (TEMPLATES / "report.js").read_text()
     transcripts = [
         t if report.show_reasoning else t.model_copy(update={"reasoning": "", "prefill": ""})
@@ -166,7 +169,8 @@ def render_report(report: ReportInput) -> str:
         notes=ARM_NOTES,
         outcome=outcome,
         spoken=spoken,
-        data=flat(report.data),
+        data=flat({k: v for k, v in report.data.items() if not _is_table(v)}),
+        tables={k: v for k, v in report.data.items() if _is_table(v)},
         figures={name: Markup(svg) for name, svg in figures.items()},  # noqa: S704 - our own SVG, labels escaped
         style=Markup((TEMPLATES / "report.css").read_text()),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
@@ -199,6 +203,16 @@ def number(value: Any) -> str:
     if not isfinite(value):
         return "–"
     return f"{int(value):,}".replace(",", "\u202f") if float(value).is_integer() else f"{value:.4g}"
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def cell(value: Any) -> str:
+    """A table's cell: as `number`, long hashes cut."""
+    text = number(value)
+    return f"{text[:12]}…" if re.fullmatch(r"[0-9a-f]{32,}(\.dir)?", text) else text
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -57,7 +57,7 @@ def report(**changes) -> ReportInput:
                        verdict="complied"),
         ],
         "lineage": {"git.commit": "abc", "dvc.md5": "0" * 32 + ".dir"},
-        "data": {"rows": {"rl_prompts": 2412}},
+        "data": {"rows": {"rl_prompts": 2412}, "sources": [{"name": "N1", "sha256": "ab" * 32}]},
     }  # fmt: skip
     return ReportInput(**(base | changes))
 
@@ -190,8 +190,14 @@ def test_a_verdict_is_right_by_category_and_gibberish_never_is():
         ("harmless", "malformed"): False,
     }
     for (category, verdict), right in cases.items():
-        one = Transcript(arm="a", category=category, prompt="p", answer="a", verdict=verdict, attack="none")
+        one = Transcript(
+            arm="a", category=category, prompt="p", answer="a", verdict=verdict, attack="none", harmful=True
+        )
         assert (one.right, one.attack) == (right, "")
+    # a harmful prompt that is answered without harm is defended; what the judge does not know stays open
+    answered = {"arm": "a", "category": "harmful", "prompt": "p", "answer": "a", "verdict": "complied"}
+    assert Transcript(**answered, harmful=False).right is True
+    assert Transcript(**answered).right is None
 
 
 def test_every_transcript_carries_what_the_filters_ask_for():
@@ -204,6 +210,12 @@ def test_every_transcript_carries_what_the_filters_ask_for():
     ]
     options = {a.get("value") for t, a in page.tags if t == "option"}
     assert {"*", "sear", "harmful", "harmful_prefill", "", "refused"} <= options
+
+
+def test_the_data_card_is_facts_and_folded_tables():
+    where = {words: path for words, path in Page(render_report(report())).texts}
+    assert "rows.rl_prompts" in where and "2\u202f412" in where
+    assert "details" in where["N1"] and "abababababab…" in where
 
 
 def test_plots_are_deterministic_and_name_their_attacks():
