@@ -99,7 +99,7 @@ def load_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
     **config: Any,
-) -> PreTrainedModel:
+) -> Any:
     """A model of the given auto class; `config` overrides entries of the model's config (say num_labels=1).
 
     Raises InputError as `check_model_directory`, for an unknown dtype, and where transformers cannot load it.
@@ -114,8 +114,8 @@ def load_model(
         for name, value in config.items():
             setattr(settings, name, value)
         return auto_class.from_pretrained(
-            _local(path), config=settings, dtype=DTYPES[dtype], revision=revision, trust_remote_code=trust_remote_code,
-            use_safetensors=True,
+            _local(path), config=settings, dtype=DTYPES[dtype], revision=revision,
+            trust_remote_code=trust_remote_code, use_safetensors=True,
         )  # fmt: skip
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"{path}: its model cannot be loaded: {_first_line(error)}") from error

@@ -168,7 +168,7 @@ def build_qwen2_directory(
     merges = json.loads(bpe.to_str())["model"]["merges"]
     tokenizer: PreTrainedTokenizerBase = Qwen2Tokenizer(
         vocab=bpe.get_vocab(),
-        merges=[tuple(pair) for pair in merges],
+        merges=[tuple(pair) for pair in merges],  # type: ignore[misc]
         eos_token="<|im_end|>",  # noqa: S106
         pad_token="<|endoftext|>",  # noqa: S106
         additional_special_tokens=["<|im_start|>", "<|im_end|>"],

@@ -12,16 +12,17 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
+Numbers = Sequence[float] | np.ndarray
 TEMPERATURES = (0.05, 20.0)  # the range that is searched [our choice]
 
 
-def sigmoid(logits: Sequence[float] | np.ndarray) -> np.ndarray:
+def sigmoid(logits: Numbers) -> np.ndarray:
     """1 / (1 + exp(-x)), without overflow."""
     x = np.asarray(logits, dtype=np.float64)
     return np.exp(-np.logaddexp(0.0, -x))
 
 
-def fit_temperature(logits: Sequence[float], labels: Sequence[float]) -> float:
+def fit_temperature(logits: Numbers, labels: Numbers) -> float:
     """The T that minimises the mean cross-entropy of σ(logit / T) against the labels; 1.0 for no rows."""
     x, y = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if not len(x):
@@ -35,9 +36,7 @@ def fit_temperature(logits: Sequence[float], labels: Sequence[float]) -> float:
     return float(np.exp(minimize_scalar(cross_entropy, bounds=(low, high), method="bounded").x))
 
 
-def reliability(
-    probabilities: Sequence[float], labels: Sequence[float], bins: int = 10
-) -> list[dict[str, float]]:
+def reliability(probabilities: Numbers, labels: Numbers, bins: int = 10) -> list[dict[str, float]]:
     """Equal-width bins over [0, 1]: low, high, count, mean probability, mean label; empty ones left out."""
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     index = np.minimum((p * bins).astype(int), bins - 1)
@@ -52,9 +51,7 @@ def reliability(
     return table
 
 
-def expected_calibration_error(
-    probabilities: Sequence[float], labels: Sequence[float], bins: int = 10
-) -> float:
+def expected_calibration_error(probabilities: Numbers, labels: Numbers, bins: int = 10) -> float:
     """Σ_b (n_b / n) · |mean label − mean probability| over the bins; NaN for no rows."""
     table = reliability(probabilities, labels, bins)
     total = sum(row["count"] for row in table)
@@ -63,13 +60,13 @@ def expected_calibration_error(
     return sum(row["count"] / total * abs(row["label"] - row["probability"]) for row in table)
 
 
-def brier(probabilities: Sequence[float], labels: Sequence[float]) -> float:
+def brier(probabilities: Numbers, labels: Numbers) -> float:
     """Mean squared difference of probability and label; NaN for no rows."""
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     return float(np.mean((p - y) ** 2)) if len(p) else float("nan")
 
 
-def auroc(scores: Sequence[float], labels: Sequence[float]) -> float:
+def auroc(scores: Numbers, labels: Numbers) -> float:
     """Area under the ROC curve, labels above 0.5 being positive; NaN where one class is missing."""
     positive = np.asarray(labels, dtype=np.float64) > 0.5
     if not len(positive) or positive.all() or not positive.any():

@@ -44,8 +44,10 @@ UNLABELLED = -1.0
 class HarmTrainer(Trainer):
     """transformers' Trainer with the loss above. Batch: input_ids, attention_mask, labels, each (B, T)."""
 
+    loss_is_scaled_for_ga = False  # a mean over the micro-batch: the trainer divides by the accumulation
+
     def compute_loss(
-        self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, **_: Any
+        self, model: Any, inputs: dict, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         labels = inputs.pop("labels")
         outputs = model(**inputs, use_cache=False)

@@ -16,7 +16,6 @@ import torch
 from datasets import Dataset
 from transformers import (
     AutoModelForSequenceClassification,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     TrainerCallback,
 )
@@ -46,7 +45,7 @@ class HelpfulnessModel:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: Any,
         tokenizer: PreTrainedTokenizerBase,
         *,
         max_length: int,

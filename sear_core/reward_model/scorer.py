@@ -45,7 +45,7 @@ def build_scorer(
     taken; None builds both, the tokenizer from `texts`. Raises InputError as `sear_core.loading`.
     """
     auto_class = AUTO_CLASSES[head]
-    options = {"num_labels": 1, "classifier_dropout": 0.0}
+    options: dict[str, Any] = {"num_labels": 1, "classifier_dropout": 0.0}
     set_seed(seed)
     if model_path is not None:
         common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}

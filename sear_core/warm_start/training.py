@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, TrainerCallback, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from sear_core.chat_format import render_completion, render_prompt
@@ -74,6 +74,8 @@ def train_warm_start(
     out = Path(out)
     training, validation = split_rows(rows, "warm_start")
     set_seed(seed)
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
     if model_path is None:
         model, tokenizer = build_tiny(
             _texts(training), architecture=architecture, vocab_size=vocab_size, hidden_size=hidden_size,

@@ -144,6 +144,21 @@ def test_every_row_counts_the_same_in_the_loss(tmp_path):
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
+def test_accumulated_batches_have_the_gradient_of_one_batch(tmp_path):
+    logs = []
+    for name, batch, accumulation in (("whole", 12, 1), ("parts", 6, 2)):  # 12 training rows: one update
+        options = {
+            "epochs": 1,
+            "logging_steps": 1,
+            "batch_size": batch,
+            "gradient_accumulation": accumulation,
+        }
+        _train(tmp_path / name, n=8, **options)
+        logs.append(json.loads((tmp_path / name / "history.json").read_text())[0])
+    assert logs[0]["loss"] == pytest.approx(logs[1]["loss"], rel=1e-4)
+    assert logs[0]["grad_norm"] == pytest.approx(logs[1]["grad_norm"], rel=1e-4)
+
+
 def test_training_separates_harm_and_the_saved_model_gives_the_same_scores(tmp_path, capsys):
     metrics = _train(tmp_path / "harm")
     assert metrics["steps.auroc"] > 0.95
