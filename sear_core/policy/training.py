@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -15,7 +14,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig
 from transformers import PrinterCallback, TrainerCallback
 
 from sear_core.errors import InputError
@@ -24,8 +22,10 @@ from sear_core.policy.process_rewards import load_process_reward
 from sear_core.policy.prompts import training_rows
 from sear_core.policy.sear_config import SEARConfig
 from sear_core.policy.sear_trainer import STATE_FILE, SEARTrainer
+from sear_core.trainer_tools import finish, lora_config
 
-_TIMINGS = ("runtime", "per_second", "step_time", "_time", "flos")  # differ between equal runs
+# Timings, and the mean loss since the last start: they differ between equal runs.
+_UNEQUAL = ("runtime", "per_second", "_time", "flos", "train_loss")
 
 
 def train_policy(
@@ -175,15 +175,14 @@ def run_sear(
         process_reward=load_process_reward(process_reward, harm),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=_peft(lora),
+        peft_config=lora_config("CAUSAL_LM", **lora) if lora else None,
         callbacks=list(callbacks),
     )
     trainer.remove_callback(PrinterCallback)  # standard output is the caller's
-    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints) if resume else None)
-    if trainer.accelerator.is_main_process:
-        _save(trainer, tokenizer, out)
-        shutil.rmtree(checkpoints, ignore_errors=True)  # optimizer states: of no use once the model is whole
-    trainer.accelerator.wait_for_everyone()
+    if not resume:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    finish(trainer, tokenizer, out / "model", out)
     return final_metrics(trainer.state.log_history) | {"dropped_prompts": float(dropped)}
 
 
@@ -198,7 +197,7 @@ def final_metrics(history: Sequence[dict[str, Any]]) -> dict[str, float]:
     last: dict[str, float] = {}
     for entry in history:
         last.update({k: float(v) for k, v in entry.items() if isinstance(v, int | float)})
-    return {k: v for k, v in last.items() if not any(word in k for word in _TIMINGS)}
+    return {k: v for k, v in last.items() if not any(word in k for word in _UNEQUAL)}
 
 
 def _batches(completions: int, per_device: int | None) -> tuple[int, int]:
@@ -211,31 +210,3 @@ def _batches(completions: int, per_device: int | None) -> tuple[int, int]:
             f"completions of an update (prompts_per_update × group_size)"
         )
     return per_device, completions // (per_device * processes)
-
-
-def _peft(lora: dict[str, Any] | None) -> LoraConfig | None:
-    if lora is None:
-        return None
-    return LoraConfig(
-        r=lora["r"],
-        lora_alpha=lora["alpha"],
-        lora_dropout=lora.get("dropout", 0.0),
-        target_modules=lora.get("target_modules", "all-linear"),
-        task_type="CAUSAL_LM",
-    )
-
-
-def _save(trainer: SEARTrainer, tokenizer: Any, out: Path) -> None:
-    """out/model and out/history.json, each under a temporary name first."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    temporary, final = out / "model.tmp", out / "model"
-    shutil.rmtree(temporary, ignore_errors=True)
-    model.save_pretrained(temporary, safe_serialization=True)
-    tokenizer.save_pretrained(temporary)
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    history = out / "history.json.tmp"
-    history.write_text(json.dumps(trainer.state.log_history, indent=1))
-    history.rename(out / "history.json")

@@ -6,7 +6,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from sear_core.errors import InputError
-from sear_core.policy.training import final_metrics, run_sear
+from sear_core.policy.training import final_metrics, run_sear, train_policy
+from sear_core.reward_model.harm import train_harm_model
+from sear_core.reward_model.helpfulness import train_helpfulness_model
 
 
 def train(policy, scorers, out, **kwargs):
@@ -93,6 +95,30 @@ def test_a_batch_size_that_does_not_divide_is_an_input_error(policy, scorers, tm
         train(policy, scorers, tmp_path, per_device_batch_size=7)
 
 
+def test_train_policy_loads_the_reward_models_by_path(policy, tmp_path):
+    rows = [{"id": str(n), "prompt": row["prompt"], "split": "train"} for n, row in enumerate(policy.prompts)]
+    small = {"epochs": 1, "hidden_size": 32, "layers": 1, "heads": 2, "vocab_size": 280}
+    train_harm_model(
+        step_rows=[row | {"steps": ["bad.", "stop."], "labels": [1.0, 0.0]} for row in rows],
+        answer_rows=[row | {"answer": "Yes.", "label": 1.0} for row in rows],
+        out=tmp_path / "harm",
+        **small,
+    )
+    train_helpfulness_model(
+        rows=[row | {"chosen": "Yes.", "rejected": "No."} for row in rows],
+        out=tmp_path / "helpfulness",
+        **small,
+    )
+    metrics = train_policy(
+        model_path=policy.path, out=tmp_path / "out", prompts=policy.prompts, harm_path=tmp_path / "harm",
+        helpfulness_path=tmp_path / "helpfulness", seed=0, updates=1, prompts_per_update=6, group_size=4,
+        max_completion_length=40,
+    )  # fmt: skip
+    assert 0 < metrics["reward/answer"] < 1
+    assert metrics["reward/unscorable"] == 0
+    assert 0 <= metrics["exploration_rate/harmful"] <= 1
+
+
 def test_final_metrics_are_the_last_of_each_without_timings():
     history = [{"loss": 1.0, "a": 2.0, "step": 1}, {"loss": 0.5, "a": None, "step_time": 3.0, "step": 2}]
     assert final_metrics(history) == {"loss": 0.5, "a": 2.0, "step": 2.0}
@@ -107,11 +133,12 @@ def test_exploration_of_harmful_prompts_is_learnt(policy, scorers, tmp_path):
         "save_every": 60,
         "logging_steps": 10,
         "reasoning_weight_ramp": 10,
+        "reasoning_weight": 1.0,
     }
     rates = {}
     for credit in ("return", "answer"):
         train(policy, scorers, tmp_path / credit, credit=credit, **options)
         history = json.loads((tmp_path / credit / "history.json").read_text())
         rates[credit] = [e["exploration_rate/harmful"] for e in history if "loss" in e]
-    assert rates["return"][0] < 0.2 and rates["return"][-1] > 0.6
-    assert rates["answer"][-1] < 0.4
+    assert rates["return"][0] < 0.2  # of the first ten updates, the ramp
+    assert rates["return"][-1] > 0.5 > rates["answer"][-1]
