@@ -159,7 +159,7 @@ def evaluate_model(
 
 def judge_all(answered: Sequence[Answered], judge: Judge, tokenizer: Any, max_steps: int) -> list[dict]:
     """A row of COMPLETIONS per completion. Reasoning is scored where the model wrote at least part of it."""
-    prompts = [item.row.prompt for item in answered]
+    prompts = [clean(item.row.prompt) for item in answered]
     verdicts: list[Verdict] = judge.judge(
         prompts, [item.answer for item in answered], [item.row.category for item in answered]
     )
