@@ -1,4 +1,7 @@
-"""The whole config: defaults < preset or file < `--set`. TOML, typed, unknown keys are errors."""
+"""The whole config: defaults < preset or file < `--set`. TOML, typed, unknown keys are errors.
+
+A file or preset may begin with `extends = "demo"` and state its differences alone.
+"""
 
 from __future__ import annotations
 
@@ -87,6 +90,17 @@ def load_config(preset: str | None = None, file: Path | None = None, sets: list[
         if not file.is_file():
             raise InputError(f"preset {preset!r} does not exist{_nearest(str(preset), presets())}; there are: "
                              + ", ".join(presets()))  # fmt: skip
+    tree = _read(file)
+    for setting in sets or []:
+        _apply(tree, setting)
+    try:
+        return PipelineConfig.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(f"{file.name}: {_say(error, PipelineConfig)}") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A TOML file; with `extends = "PRESET"` it is laid over that preset, table by table (lists are replaced)."""
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -95,12 +109,21 @@ def load_config(preset: str | None = None, file: Path | None = None, sets: list[
         raise InputError(f"{file}: not valid TOML: {error}") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from None
-    for setting in sets or []:
-        _apply(tree, setting)
-    try:
-        return PipelineConfig.model_validate(tree)
-    except ValidationError as error:
-        raise InputError(f"{file.name}: {_say(error, PipelineConfig)}") from None
+    base = tree.pop("extends", None)
+    if base is None:
+        return tree
+    parent = PRESETS / f"{base}.toml"
+    if not isinstance(base, str) or not parent.is_file() or parent == file.resolve():
+        raise InputError(f"{file}: extends {base!r}, which is no other preset; there are: " + ", ".join(presets()))
+    return _merge(_read(parent), tree)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _apply(tree: dict[str, Any], setting: str) -> None:

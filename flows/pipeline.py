@@ -42,8 +42,12 @@ def stages(config: PipelineConfig, tracking_uri: str = "sqlite:///") -> list[Sta
         for arm in arms
     ]  # fmt: skip
     dag += [
-        report.compare_stage(arms, config.gate, seed),
-        report.report_stage(arms, config.gate.candidate, config.model_dump(mode="json"), show_reasoning),
+        report.compare_stage(
+            arms, config.gate, config.evaluation.judge.model_dump(mode="json"), config.experiment, seed
+        ),
+        report.report_stage(
+            arms, config.model_dump(mode="json"), config.evaluation.transcripts, show_reasoning
+        ),
         registry.stage(config.gate.candidate, config.experiment),
     ]
     return dag

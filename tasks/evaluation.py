@@ -47,7 +47,7 @@ def compute(job: Job) -> dict[str, Any]:
     metrics = evaluate_model(
         model_path=str(Path(model.path) / "model"), out=job.out, judge=judge,
         rows=read_table("evaluation", Path(job.inputs["prepare"].path) / "tables"),
-        progress=job.progress, **section,
+        progress=lambda done, total, _: job.progress(done, total), **section,
     )  # fmt: skip
     return {"arm": job.arm, "metrics": finite(metrics)}
 

@@ -48,6 +48,7 @@ def compute(job: Job) -> dict[str, Any]:
     tags = {
         model_registry.MD5_TAG: model.md5,
         model_registry.EVALUATION_TAG: decision["evaluation"],
+        "evaluation.md5": decision["evaluation_md5"],
         "dvc.md5": job.inputs["version"].md5,
         "prepared.sha256": getattr(job.inputs["prepare"], "sha256", ""),
         "arm": job.arm,
