@@ -1,35 +1,30 @@
 """The Great Expectations suites: one per prepared table, and their Data Docs.
 
-The frames that are validated hold no text: texts are replaced by digests, which keep what is checked of them
-(null, unique, equal), and all else is a column derived here in plain Python, so that built-in expectations
-suffice and neither a message nor the Data Docs can show a prompt. Example rows are named by id.
+The frames that are validated hold no text (textless.py), so neither a message nor the Data Docs can show a
+prompt; rows are named by id. What is to be checked of a text is a derived column there, and every expectation
+is a built-in one.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import logging
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sear_core.data.dedup import canonical
 from sear_core.errors import InputError
 from sear_core.schema import CATEGORIES, TABLES
+from tasks.textless import ANSWERS, Row, textless_frames
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = dict[str, Any]
-PLAIN = ("id", "category", "source", "slice", "split", "kind", "suite", "label")
-ANSWERS = ("answer", "chosen", "rejected")
 EXAMPLES = 5
-# what only the template may say: a prompt that holds one of these could forge a turn or end the reasoning
-CONTROL_TOKEN = re.compile(r"</?think>|<\|[^|<>]{1,40}\|>", re.IGNORECASE)
+CRITICAL: dict[str, Any] = {"severity": "critical"}
+WARNING: dict[str, Any] = {"severity": "warning"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ def validate_tables(
 
     _check_tables_named(min_rows)
     tables = {name: _read(Path(folder) / f"{name}.parquet") for name in TABLES}
-    frames = derived_frames(tables)
+    frames = textless_frames(tables)
     failures: list[Failure] = []
     checked: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="gx-") as scratch:
@@ -88,7 +83,7 @@ def validate_tables(
                     name=name,
                     validation_definitions=[definition],
                     result_format={
-                        "result_format": "SUMMARY",
+                        "result_format": "COMPLETE",
                         "unexpected_index_column_names": ["id"],
                         "partial_unexpected_count": EXAMPLES,
                     },
@@ -104,109 +99,54 @@ def validate_tables(
     return ValidationResult(not any(f.severity == "critical" for f in failures), failures, checked)
 
 
-def derived_frames(tables: Mapping[str, tuple[list[str], list[Row]]]) -> dict[str, pd.DataFrame]:
-    """The textless frames: the tables' own columns, texts as digests, then the derived ones.
-
-    Takes {table: (column names, rows)}. A derived column is left out where a column it needs is missing: the
-    expectation on the columns then fails, and says so.
-    """
-    import pandas as pd
-
-    evaluation = {_key(row) for row in tables["evaluation"][1]}
-    held = {
-        _key(row)
-        for name, (_, rows) in tables.items()
-        for row in rows
-        if name != "evaluation" and row.get("split") == "validation"
-    }
-    frames = {}
-    for name, (columns, rows) in tables.items():
-        data: dict[str, list[Any]] = {
-            column: [row[column] if column in PLAIN else _digest(row[column]) for row in rows]
-            for column in columns
-        }
-        if "prompt" in columns:
-            keys = [_key(row) for row in rows]
-            data["prompt_chars"] = [len(row["prompt"] or "") for row in rows]
-            data["prompt_has_control_token"] = [
-                bool(CONTROL_TOKEN.search(row["prompt"] or "")) for row in rows
-            ]
-            if name != "evaluation":
-                data["prompt_in_evaluation"] = [key in evaluation for key in keys]
-                data["prompt_in_validation_too"] = [
-                    row.get("split") == "train" and key in held for row, key in zip(rows, keys, strict=True)
-                ]
-        answers = [column for column in ANSWERS if column in columns]
-        if answers:
-            data["shortest_answer_chars"] = [min(len(row[a] or "") for a in answers) for row in rows]
-        if {"chosen", "rejected"} <= set(columns):
-            data["chosen_equals_rejected"] = [row["chosen"] == row["rejected"] for row in rows]
-        if {"steps", "labels"} <= set(columns):
-            data["label_per_step"] = [0 < len(row["steps"] or []) == len(row["labels"] or []) for row in rows]
-            data["labels_in_unit_interval"] = [
-                all(label is not None and 0 <= label <= 1 for label in row["labels"] or []) for row in rows
-            ]
-        if "category" in columns:
-            for category in CATEGORIES:
-                data[f"is_{category}"] = [float(row["category"] == category) for row in rows]
-        frames[name] = pd.DataFrame(data)
-        frames[name].attrs["columns"] = list(columns)
-    return frames
-
-
 def _expectations(
     name: str, frame: pd.DataFrame, min_rows: Mapping[str, int], min_share: float, max_prompt_chars: int
 ) -> list[Any]:
     """The suite of one table; an empty table is only counted."""
     import great_expectations.expectations as gxe
 
-    critical: dict[str, Any] = {"severity": "critical"}
     least = min_rows.get(name, 1 if name in ("rl_prompts", "evaluation") else 0)
     derived = set(frame.columns) - set(frame.attrs["columns"])
     suite: list[Any] = [
         gxe.ExpectTableColumnsToMatchSet(
-            column_set=sorted(derived.union(TABLES[name].names)), exact_match=True, **critical
+            column_set=sorted(derived.union(TABLES[name].names)), exact_match=True, **CRITICAL
         ),
-        gxe.ExpectTableRowCountToBeBetween(min_value=least, **critical),
+        gxe.ExpectTableRowCountToBeBetween(min_value=least, **CRITICAL),
     ]
     if frame.empty:
         return suite
     splits = ["test"] if name == "evaluation" else ["train", "validation"]
-    suite += [gxe.ExpectColumnValuesToNotBeNull(column=column, **critical) for column in TABLES[name].names]
+    suite += [gxe.ExpectColumnValuesToNotBeNull(column=column, **CRITICAL) for column in TABLES[name].names]
     suite += [
-        gxe.ExpectColumnValuesToBeUnique(column="id", **critical),
-        gxe.ExpectColumnValuesToBeInSet(column="category", value_set=list(CATEGORIES), **critical),
-        gxe.ExpectColumnValuesToBeInSet(column="split", value_set=splits, **critical),
+        gxe.ExpectColumnValuesToBeUnique(column="id", **CRITICAL),
+        gxe.ExpectColumnValuesToBeInSet(column="category", value_set=list(CATEGORIES), **CRITICAL),
+        gxe.ExpectColumnValuesToBeInSet(column="split", value_set=splits, **CRITICAL),
         gxe.ExpectColumnValuesToBeBetween(
-            column="prompt_chars", min_value=1, max_value=max_prompt_chars, **critical
+            column="prompt_chars", min_value=1, max_value=max_prompt_chars, **CRITICAL
         ),
         _never("prompt_has_control_token"),
     ]
     if name in ("rl_prompts", "evaluation"):
-        suite.append(gxe.ExpectColumnValuesToBeUnique(column="prompt", **critical))
+        suite.append(gxe.ExpectColumnValuesToBeUnique(column="prompt", **CRITICAL))
     if name in ("rl_prompts", "warm_start", "evaluation"):
-        severity = "critical" if name == "rl_prompts" else "warning"
+        severity = CRITICAL if name == "rl_prompts" else WARNING
         suite += [
-            gxe.ExpectColumnMeanToBeBetween(column=f"is_{category}", min_value=min_share, severity=severity)
+            gxe.ExpectColumnMeanToBeBetween(column=f"is_{category}", min_value=min_share, **severity)
             for category in CATEGORIES
         ]
     if name != "evaluation":
         suite += [_never("prompt_in_evaluation"), _never("prompt_in_validation_too")]
-        distinct = gxe.ExpectColumnDistinctValuesToContainSet(
-            column="split", value_set=splits, severity="warning"
-        )
+        distinct = gxe.ExpectColumnDistinctValuesToContainSet(column="split", value_set=splits, **WARNING)
         suite.append(distinct)
     if set(ANSWERS) & set(TABLES[name].names):
         suite.append(
-            gxe.ExpectColumnValuesToBeBetween(column="shortest_answer_chars", min_value=1, **critical)
+            gxe.ExpectColumnValuesToBeBetween(column="shortest_answer_chars", min_value=1, **CRITICAL)
         )
     if name == "preferences":
         suite.append(_never("chosen_equals_rejected"))
     if name == "answer_labels":
-        suite.append(gxe.ExpectColumnValuesToBeBetween(column="label", min_value=0, max_value=1, **critical))
-        spread = gxe.ExpectColumnMeanToBeBetween(
-            column="label", min_value=0.05, max_value=0.95, severity="warning"
-        )
+        suite.append(gxe.ExpectColumnValuesToBeBetween(column="label", min_value=0, max_value=1, **CRITICAL))
+        spread = gxe.ExpectColumnMeanToBeBetween(column="label", min_value=0.05, max_value=0.95, **WARNING)
         suite.append(spread)
     if name == "step_labels":
         suite += [_always("label_per_step"), _always("labels_in_unit_interval")]
@@ -216,13 +156,13 @@ def _expectations(
 def _never(column: str) -> Any:
     import great_expectations.expectations as gxe
 
-    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[False], severity="critical")
+    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[False], **CRITICAL)
 
 
 def _always(column: str) -> Any:
     import great_expectations.expectations as gxe
 
-    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[True], severity="critical")
+    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[True], **CRITICAL)
 
 
 def _failure(table: str, item: Any, rows: int) -> Failure:
@@ -274,15 +214,13 @@ def _context(scratch: str, docs: Path | None) -> Any:
     context.delete_data_docs_site("local_site")
     if docs is not None:
         store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
-        context.add_data_docs_site(
-            site_name="docs",
-            site_config={
-                "class_name": "SiteBuilder",
-                "show_how_to_buttons": False,
-                "store_backend": store,
-                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            },
-        )
+        site: Any = {
+            "class_name": "SiteBuilder",
+            "show_how_to_buttons": False,
+            "store_backend": store,
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        }
+        context.add_data_docs_site(site_name="docs", site_config=site)
     return context
 
 
@@ -306,12 +244,3 @@ def _check_tables_named(min_rows: Mapping[str, int]) -> None:
             close = difflib.get_close_matches(name, TABLES, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(TABLES)}"
             raise InputError(f"validation.min_rows.{name}: no such table; {hint}")
-
-
-def _key(row: Row) -> str:
-    return canonical(row.get("prompt") or "")
-
-
-def _digest(value: Any) -> str | None:
-    """16 hex digits in a text's (or a list's) place; null stays null."""
-    return None if value is None else hashlib.sha256(repr(value).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Warm-start traces and step labels for sources that have none, from the templates of warm_start/traces.py."""
+"""Warm-start traces and step labels from templates (warm_start/traces.py), for sources that have none."""
 
 from __future__ import annotations
 

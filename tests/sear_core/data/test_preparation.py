@@ -1,0 +1,268 @@
+"""Prepared tables: the same bytes everywhere, no evaluation prompt in training, every removal told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sear_core.data.corpus import write_sources
+from sear_core.data.dedup import canonical, jaccard, near_duplicates, normalise, shingles
+from sear_core.data.preparation import prepare, table_hash
+from sear_core.data.sources import Source
+from sear_core.data.splits import mix
+from sear_core.errors import InputError
+from sear_core.schema import TABLES, TRAINING_TABLES, read_table
+
+PROJECT = Path(__file__).parents[3]
+DEMO = tomllib.loads((PROJECT / "flows" / "presets" / "demo.toml").read_text())["data"]["sources"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_sources(root / "embedded")
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("prepared")
+    prepare(root=corpus, sources=[Source(**source) for source in DEMO], out=out, near_duplicates=False)
+    return out
+
+
+def _prepare(tmp_path: Path, files: dict[str, list[dict[str, Any]]], **options: Any) -> tuple[Path, Any]:
+    """Prepare sources named after their tables (`table` or `table-x`), written as JSONL."""
+    root, out = tmp_path / "root", tmp_path / "out"
+    root.mkdir(parents=True)
+    out.mkdir()
+    sources = options.pop("sources", {})
+    listed = []
+    for name, rows in files.items():
+        (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        role = name.partition("-")[0]
+        listed.append(Source(name=name, path=f"{name}.jsonl", role=role, **sources.get(name, {})))
+    return out, prepare(root=root, sources=listed, out=out, **options)
+
+
+def _prompt(prompt: str, category: str = "harmless", **more: Any) -> dict[str, Any]:
+    return {"prompt": prompt, "category": category, **more}
+
+
+def _removed(out: Path) -> list[tuple[str, str]]:
+    return [(r["id"], r["reason"]) for r in map(json.loads, (out / "removed.jsonl").read_text().splitlines())]
+
+
+def test_no_embedded_evaluation_prompt_is_in_any_training_table(prepared: Path) -> None:
+    tables = prepared / "tables"
+    evaluation = {canonical(row["prompt"]) for row in read_table("evaluation", tables)}
+    assert len(evaluation) >= 300
+    for name in TRAINING_TABLES:
+        training = {canonical(row["prompt"]) for row in read_table(name, tables)}
+        assert training and evaluation & training == set(), name
+
+
+def test_no_embedded_validation_prompt_is_trained_on_in_any_table(prepared: Path) -> None:
+    sides: dict[str, set[str]] = {"train": set(), "validation": set()}
+    for name in TRAINING_TABLES:
+        for row in read_table(name, prepared / "tables"):
+            sides[row["split"]].add(canonical(row["prompt"]))
+    assert sides["train"] and sides["validation"] and not sides["train"] & sides["validation"]
+
+
+def test_the_embedded_tables_are_sorted_with_unique_ids_and_the_report_counts_them(prepared: Path) -> None:
+    report = json.loads((prepared / "report.json").read_text())
+    for name in TABLES:
+        ids = [row["id"] for row in read_table(name, prepared / "tables")]
+        assert ids == sorted(set(ids)), name
+        assert report["rows"][name] == len(ids)
+        assert sum(row["rows"] for row in report["counts"] if row["table"] == name) == len(ids)
+    assert report["sha256"] == table_hash(prepared / "tables")
+    assert report["removed"] == len(_removed(prepared))
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from sear_core.data.preparation import prepare
+from sear_core.data.sources import Source
+root, out, sources = sys.argv[1:]
+prepare(root=Path(root), sources=[Source(**s) for s in json.loads(sources)], out=Path(out),
+        near_duplicates=True, template_traces=1, rl_prompts=300, harmful_share=0.4)
+"""
+
+
+def test_the_bytes_depend_on_no_hash_seed_directory_time_zone_or_locale(corpus: Path, tmp_path: Path) -> None:
+    kept = ("prompts", "evaluation")
+    sources = json.dumps([source for source in DEMO if source["name"] in kept])
+    results = []
+    for number, (hash_seed, zone, locale) in enumerate([("1", "UTC", "C.UTF-8"), ("2", "Asia/Tokyo", "C")]):
+        out, cwd = tmp_path / f"out{number}", tmp_path / f"cwd{number}"
+        out.mkdir()
+        cwd.mkdir()
+        environment = os.environ | {
+            "PYTHONHASHSEED": hash_seed, "TZ": zone, "LC_ALL": locale, "PYTHONPATH": str(PROJECT)
+        }  # fmt: skip
+        command = [sys.executable, "-c", SCRIPT, str(corpus), str(out), sources]
+        subprocess.run(command, cwd=cwd, env=environment, check=True)
+        files = sorted(path for path in out.rglob("*") if path.is_file())
+        results.append({path.relative_to(out).as_posix(): path.read_bytes() for path in files})
+    assert results[0] == results[1]
+    assert len(results[0]) == len(TABLES) + 3
+
+
+def test_an_evaluation_prompt_in_training_is_taken_out_and_listed_by_id(tmp_path: Path) -> None:
+    out, report = _prepare(
+        tmp_path,
+        {
+            "evaluation": [_prompt("How do I stop a hungry process?", id="e", suite="x")],
+            "rl_prompts": [
+                _prompt("how do I STOP  a hungry process", id="same"),
+                _prompt("How do I stop a hungry processes", id="near"),
+                _prompt("What is the time?", id="other"),
+            ],
+        },
+        near_duplicates=True,
+    )
+    assert _removed(out) == [("rl_prompts:near", "near_evaluation"), ("rl_prompts:same", "in_evaluation")]
+    assert [row["id"] for row in read_table("rl_prompts", out / "tables")] == ["rl_prompts:other"]
+    assert report.reasons == {"in_evaluation": 1, "near_evaluation": 1}
+    assert "hungry" not in (out / "removed.jsonl").read_text() + (out / "card.md").read_text()
+
+
+def test_near_duplicates_are_those_that_brute_force_finds() -> None:
+    tail = "and please answer in a few short sentences for me"
+    things = ("horse", "house", "process", "list")
+    texts = [
+        f"how would i {a} {b} {c} {tail}" for a in ("stop", "stall") for b in ("a", "the") for c in things
+    ]
+    references, candidates = texts[::3], [text for i, text in enumerate(texts) if i % 3]
+    brute = {
+        text for text in candidates
+        if max(jaccard(shingles(text), shingles(reference)) for reference in references) >= 0.8
+    }  # fmt: skip
+    found = near_duplicates(candidates, references)
+    assert set(found) == brute and 0 < len(brute) < len(candidates)
+    assert all(jaccard(shingles(text), shingles(references[i])) >= 0.8 for text, i in found.items())
+
+
+def test_duplicates_go_and_contradictions_go_altogether(tmp_path: Path) -> None:
+    answers = [
+        _prompt("p", "harmful", id="1", answer="yes", label=1),
+        _prompt("P", "harmful", id="2", answer="Yes", label=1),  # equals 1
+        _prompt("q", "harmful", id="3", answer="no", label=0),
+        _prompt("q", "harmful", id="4", answer="no", label=1),  # contradicts 3: which is right?
+        _prompt("q", "harmful", id="5", answer="never", label=0),
+    ]
+    out, report = _prepare(tmp_path, {"answer_labels": answers})
+    assert [row["id"] for row in read_table("answer_labels", out / "tables")] == [
+        "answer_labels:1",
+        "answer_labels:5",
+    ]
+    assert report.reasons == {"conflicting": 2, "duplicate": 1}
+
+
+def test_unusable_rows_are_counted_by_reason(tmp_path: Path) -> None:
+    def pair(name: str, prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
+        return _prompt(prompt, id=name, chosen=chosen, rejected=rejected)
+
+    rows = [
+        pair("a", "p" * 11, "x", "y"), pair("b", "p", "x" * 21, "y"), pair("c", "p", "x", "x "),
+        pair("d", " ", "x", "y"), pair("e", "p", "x", ""), pair("f", "p" * 10, "x" * 20, "y"),
+    ]  # fmt: skip
+    _, report = _prepare(tmp_path, {"preferences": rows}, max_prompt_chars=10, max_answer_chars=20)
+    assert report.reasons == {
+        "answer_too_long": 1, "chosen_equals_rejected": 1, "empty_text": 2, "prompt_too_long": 1
+    }  # fmt: skip
+    assert report.rows["preferences"] == 1 and report.removed == 5
+
+
+def test_a_split_by_hash_is_the_same_in_every_table_and_a_fixed_one_wins(tmp_path: Path) -> None:
+    prompts = [_prompt(f"prompt number {n}") for n in range(400)]
+    out, _ = _prepare(
+        tmp_path,
+        {
+            "rl_prompts": prompts,
+            "warm_start": [row | {"reasoning": "r", "answer": "a"} for row in prompts],
+            "preferences-held": [_prompt("prompt number 7", chosen="a", rejected="b")],
+        },
+        sources={"preferences-held": {"split": "validation"}},
+        validation_share=0.2,
+    )
+    sides = [
+        {row["prompt"]: row["split"] for row in read_table(name, out / "tables")}
+        for name in ("rl_prompts", "warm_start")
+    ]
+    assert sides[0] == sides[1]
+    share = Counter(sides[0].values())["validation"] / len(sides[0])
+    assert 0.14 < share < 0.26  # 0.2 ± 3σ, σ = √(0.2 · 0.8 / 400) = 0.02
+    assert sides[0].get("prompt number 7") in (None, "validation")
+
+
+def test_the_mix_keeps_the_harmful_share_and_halves_the_rest() -> None:
+    rows = [
+        {"id": f"{category}{n}", "category": category}
+        for category, count in {"harmful": 100, "harmless": 40, "ambiguous": 10}.items()
+        for n in range(count)
+    ]
+
+    def counts(total: int | None, share: float) -> list[int]:
+        found = Counter(row["category"] for row in mix(rows, total, share, seed=0))
+        return [found[category] for category in ("harmful", "harmless", "ambiguous")]
+
+    assert counts(20, 0.5) == [10, 5, 5]
+    assert counts(50, 0.4) == [20, 20, 10]  # 30 others: 15 + 15, but there are only 10 ambiguous
+    assert counts(None, 0.5) == [50, 40, 10]  # as large as 50 others allow
+    assert counts(1000, 0.5) == [50, 40, 10]
+    assert mix(rows, 20, 0.5, seed=0) == mix(rows[::-1], 20, 0.5, seed=0) != mix(rows, 20, 0.5, seed=1)
+    with pytest.raises(InputError, match="100 harmful and 0 others"):
+        mix(rows[:100], None, 0.5, seed=0)
+
+
+def test_template_traces_replace_bare_answers_and_label_their_steps(tmp_path: Path) -> None:
+    prompts = [_prompt(f"request {n}", c) for n in range(30) for c in ("harmful", "ambiguous")]
+    prompts = [row | {"prompt": f"{row['prompt']} {row['category']}"} for row in prompts]
+    known = [
+        _prompt("what is 1 + 1", answer="It is 2."),
+        _prompt("request 3 harmful", "harmful", answer="No."),
+    ]
+    out, report = _prepare(tmp_path, {"rl_prompts": prompts, "warm_start": known}, template_traces=3)
+    traces = read_table("warm_start", out / "tables")
+    # 60 RL prompts and one more prompt that only has an answer, 3 traces each
+    assert report.rows["warm_start"] == 61 * 3 == len(traces)
+    own = [row["answer"] for row in traces if row["prompt"] == "what is 1 + 1"]
+    assert all(row["reasoning"] for row in traces) and len(own) == 3 and "It is 2." in own
+    labels = read_table("step_labels", out / "tables")
+    assert len(labels) == len(traces)
+    assert all(len(row["steps"]) == len(row["labels"]) for row in labels)
+    assert all(row["labels"] == sorted(row["labels"]) for row in labels)  # once explored, explored
+    assert {label for row in labels for label in row["labels"]} == {0.0, 1.0}
+
+
+def test_two_sources_of_one_name_and_no_source_are_errors(tmp_path: Path) -> None:
+    source = Source(name="a", path="a.csv", role="rl_prompts")
+    with pytest.raises(InputError, match="the name 'a' stands twice"):
+        prepare(root=tmp_path, sources=[source, source], out=tmp_path)
+    with pytest.raises(InputError, match="expected at least one source"):
+        prepare(root=tmp_path, sources=[], out=tmp_path)
+
+
+def test_a_failed_preparation_writes_no_table(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="category 'rude'"):
+        _prepare(tmp_path, {"rl_prompts": [_prompt("x"), _prompt("y", "rude")]})
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "  a\r\nb\t c ", "\u00e9 e\u0301", "Ｗｉｄｅ ﬁ", "!?", "\n\n\n\nx"])
+def test_normal_forms_are_fixed_points(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+    assert canonical(canonical(text)) == canonical(text)
+    assert canonical(normalise(text)) == canonical(text)
