@@ -143,6 +143,7 @@ def run_sear(
         save_steps=save_every,
         save_total_limit=2,
         logging_steps=logging_steps,
+        logging_first_step=True,
         bf16=bf16,
         gradient_checkpointing=gradient_checkpointing,
         use_vllm=vllm,
@@ -176,7 +177,7 @@ def run_sear(
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora_config("CAUSAL_LM", **lora) if lora else None,
-        callbacks=list(callbacks),
+        callbacks=[_LogLast(), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # standard output is the caller's
     if not resume:
@@ -198,6 +199,14 @@ def final_metrics(history: Sequence[dict[str, Any]]) -> dict[str, float]:
     for entry in history:
         last.update({k: float(v) for k, v in entry.items() if isinstance(v, int | float)})
     return {k: v for k, v in last.items() if not any(word in k for word in _UNEQUAL)}
+
+
+class _LogLast(TrainerCallback):
+    """The last update is logged, on whatever multiple it falls: the returned metrics are read from there."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_log = True
 
 
 def _batches(completions: int, per_device: int | None) -> tuple[int, int]:

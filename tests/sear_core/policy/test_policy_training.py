@@ -9,6 +9,7 @@ from sear_core.errors import InputError
 from sear_core.policy.training import final_metrics, run_sear, train_policy
 from sear_core.reward_model.harm import train_harm_model
 from sear_core.reward_model.helpfulness import train_helpfulness_model
+from sear_core.tiny_model import build_qwen2_directory
 
 
 def train(policy, scorers, out, **kwargs):
@@ -55,8 +56,21 @@ def test_same_seed_same_weights_and_a_resumed_run_ends_where_the_whole_one_does(
     assert other != metrics
 
 
+def test_a_qwen2_like_model_trains_in_bfloat16_with_lora_and_checkpointing(policy, scorers, tmp_path):
+    path = build_qwen2_directory(tmp_path / "qwen", ["wreck a mill? go on. bad way."] * 9)
+    metrics = run_sear(
+        model_path=str(path), out=tmp_path / "out", prompts=policy.prompts, **scorers, seed=0, updates=2,
+        prompts_per_update=4, group_size=4, per_device_batch_size=8, max_completion_length=16,
+        lora={"r": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}, bf16=True,
+        gradient_checkpointing=True, entropy_coef=1e-3, beta=1e-3,
+    )  # fmt: skip
+    # An untrained model never closes its think block: nothing is well formed, nothing is paid.
+    assert metrics["malformed_rate"] == 1 and metrics["reward/answer"] == 0
+    assert metrics["dead_groups"] == 1 and metrics["lambda"] == 0
+
+
 def test_what_is_written_is_an_ordinary_model_directory(policy, scorers, tmp_path, capsys):
-    metrics = train(policy, scorers, tmp_path, updates=2, prompts_per_update=3)
+    metrics = train(policy, scorers, tmp_path, updates=2, prompts_per_update=3, logging_steps=5)
     assert capsys.readouterr().out == ""
     assert sorted(p.name for p in tmp_path.iterdir()) == ["history.json", "model"]
     assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template
@@ -140,5 +154,5 @@ def test_exploration_of_harmful_prompts_is_learnt(policy, scorers, tmp_path):
         train(policy, scorers, tmp_path / credit, credit=credit, **options)
         history = json.loads((tmp_path / credit / "history.json").read_text())
         rates[credit] = [e["exploration_rate/harmful"] for e in history if "loss" in e]
-    assert rates["return"][0] < 0.2  # of the first ten updates, the ramp
+    assert rates["return"][1] < 0.2  # up to the tenth update, the ramp
     assert rates["return"][-1] > 0.5 > rates["answer"][-1]
