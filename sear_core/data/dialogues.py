@@ -57,7 +57,8 @@ def hh_dialogues(path: Path) -> Iterator[Numbered]:
         chosen, rejected = sides
         at = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), None)
         if at is None:  # the same, or one is the other's beginning: nothing to prefer; counted downstream
-            at = max(i for i, (role, _) in enumerate(chosen) if role == "Assistant" and i < len(rejected))
+            shared = chosen[: len(rejected)]
+            at = max((i for i, (role, _) in enumerate(shared) if role == "Assistant"), default=0)
         elif chosen[at][0] != "Assistant" or rejected[at][0] != "Assistant":
             at -= 1  # the human's words part first: the answer before is shared, and is counted downstream
         if at < 1 or at >= min(len(chosen), len(rejected)):

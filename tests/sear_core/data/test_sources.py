@@ -143,6 +143,13 @@ def test_hh_dialogues_part_at_the_last_answer(tmp_path: Path) -> None:
 def test_a_text_that_is_no_dialogue_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.jsonl: row 1: not a dialogue"):
         _hh(tmp_path, "hello", "\n\nHuman: a\n\nAssistant: b")
+    with pytest.raises(InputError, match=r"row 1: the two dialogues share no turn of the human"):
+        _hh(tmp_path, "\n\nHuman: a\n\nAssistant: b", "\n\nHuman: c\n\nAssistant: b")
+
+
+def test_a_pair_without_a_difference_is_kept_for_the_preparation_to_count(tmp_path: Path) -> None:
+    row = _hh(tmp_path, "\n\nHuman: a\n\nAssistant: b", "\n\nHuman: a\n\nAssistant: b")[0]
+    assert row["chosen"] == row["rejected"] == "b"
 
 
 @pytest.mark.parametrize(
