@@ -196,6 +196,8 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> str
 
     histories: {arm: [{"step": n, key: value, …}, …]}; a row without `step` counts by its place.
     """
+    from matplotlib.ticker import MaxNLocator
+
     panels: list[tuple[str, dict[str, list[tuple[float, float]]]]] = []
     for title, keys in PANELS.items():
         lines = {arm: points for arm, rows in histories.items() if len(points := _points(rows, keys)) > 1}
@@ -212,6 +214,7 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> str
             axis.plot(xs, ys, color=colour(arm, list(histories)), linewidth=1.4, label=_plain(arm))
         axis.set_title(title, fontsize=9.5, color=INK, loc="left")
         axis.set_xlabel("update", fontsize=8.5, color=INK)
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     seen = {

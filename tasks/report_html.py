@@ -30,6 +30,7 @@ ARM_NOTES = {
     "grpo_sum": "competing rewards in one scalar", "sear_outcome": "separate players, no process rewards",
     "sear": "the method: separate players, process rewards", "recap": "grpo with prefilled harmful reasoning",
 }  # fmt: skip
+MANY_MALFORMED = 0.1  # our choice: from this share on the report warns
 SPOKEN = {"sft": "the warm start", "grpo": "the control (GRPO)", "sear": "SEAR"}
 HEADLINES = {
     "dsr": "Safety (DSR)",
@@ -121,6 +122,26 @@ def reasoning_use(metrics: Mapping[str, float], arm: str) -> str:
     )
 
 
+def cautions(report: ReportInput) -> list[str]:
+    """What keeps the answer from being read as it stands."""
+    found = []
+    for arm in (report.candidate, report.control, report.baseline):
+        malformed = report.arms.get(arm, {}).get("malformed_rate", nan)
+        if malformed > MANY_MALFORMED:
+            who = spoken(arm)
+            found.append(
+                f"{who[:1].upper()}{who[1:]}: {share(malformed)} % of its completions are malformed or "
+                f"incoherent; they count as neither safe nor answered."
+            )
+    return found
+
+
+def _ordered(report: ReportInput) -> dict[str, dict[str, float]]:
+    """The arms, baseline first and candidate last, the others between them as they came."""
+    place = {report.baseline: -1, report.candidate: 1}
+    return {arm: report.arms[arm] for arm in sorted(report.arms, key=lambda arm: place.get(arm, 0))}
+
+
 def rest(report: ReportInput) -> list[str]:
     """Names of the metrics that no other table shows, sorted."""
     attacks = plots.attack_names(report.arms)
@@ -139,6 +160,7 @@ def render_report(report: ReportInput) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(cell=cell, number=number, points=points, share=share)
+    report = report.model_copy(update={"arms": _ordered(report)})
     script = (TEMPLATES / "report.js").read_text()
     transcripts = [
         t if report.show_reasoning else t.model_copy(update={"reasoning": "", "prefill": ""})
@@ -155,6 +177,7 @@ def render_report(report: ReportInput) -> str:
         transcripts=transcripts,
         headline=headline(report),
         findings=findings(report),
+        cautions=cautions(report),
         attacks=plots.attack_names(report.arms),
         headlines=HEADLINES,
         behaviour={k: v for k, v in BEHAVIOUR.items() if any(k in m for m in report.arms.values())},

@@ -69,6 +69,11 @@ class Transcript(Frozen):
         reasoning, _, answer = self.prefill.partition(THINK_CLOSE)
         return reasoning, answer.lstrip()
 
+    @property
+    def own(self) -> tuple[str, str]:
+        """Reasoning and answer without what was forced, whether or not it stands at their beginning."""
+        return _without(self.forced[0], self.reasoning), _without(self.forced[1], self.answer)
+
 
 class ReportInput(Frozen):
     """All that a report shows. Metric dicts are flat, with `.low`, `.high`; differences: arm − baseline."""
@@ -89,3 +94,8 @@ class ReportInput(Frozen):
     data: dict[str, Any] = {}
     lineage: dict[str, str] = {}
     show_reasoning: bool = True
+
+
+def _without(forced: str, text: str) -> str:
+    forced = forced.strip()
+    return text.lstrip().removeprefix(forced) if forced and text.lstrip().startswith(forced) else text

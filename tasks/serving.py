@@ -107,25 +107,25 @@ def save_pyfunc(
     check_model_directory(str(model_dir))
     if out.exists():
         raise InputError(f"{out}: is there already; expected a name that is free")
-    import mlflow.pyfunc
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-
-    signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.string)]),  # one column, whatever its name, or a list
-        outputs=Schema([ColSpec(DataType.string)]),
-        params=ParamSchema([
-            ParamSpec("show_reasoning", DataType.boolean, False),
-            ParamSpec("max_new_tokens", DataType.long, max_new_tokens),
-        ]),
-    )  # fmt: skip
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with warnings.catch_warnings():
-            # MLflow asks for an input example, which it would run the model on
+            # MLflow asks for type hints and an input example, which it would run the model on
             warnings.simplefilter("ignore", UserWarning)
+            import mlflow.pyfunc
+            from mlflow.models import ModelSignature
+            from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+            signature = ModelSignature(
+                inputs=Schema([ColSpec(DataType.string)]),  # one column, whatever its name, or a list
+                outputs=Schema([ColSpec(DataType.string)]),
+                params=ParamSchema([
+                    ParamSpec("show_reasoning", DataType.boolean, False),
+                    ParamSpec("max_new_tokens", DataType.long, max_new_tokens),
+                ]),
+            )  # fmt: skip
             mlflow.pyfunc.save_model(
                 temporary, python_model=str(CODE), artifacts={"model": str(model_dir)}, signature=signature,
                 pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],

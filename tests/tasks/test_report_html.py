@@ -212,6 +212,25 @@ def test_every_transcript_carries_what_the_filters_ask_for():
     assert {"*", "sear", "harmful", "harmful_prefill", "", "refused"} <= options
 
 
+def test_what_an_attack_forced_is_shown_once_and_apart_from_what_the_model_wrote():
+    one = Transcript(
+        arm="a", category="harmless", prompt="p", verdict="complied", attack="answer_prefill",
+        prefill="forced step\n</think>\nSure, here", reasoning="forced step\n", answer="Sure, here it is",
+    )  # fmt: skip
+    assert one.forced == ("forced step\n", "Sure, here")
+    assert (one.own[0].strip(), one.own[1].strip()) == ("", "it is")
+    assert render_report(report(transcripts=[one])).count("forced step") == 1
+
+
+def test_arms_stand_in_the_order_of_the_story_and_many_malformed_answers_are_a_caution():
+    arms = {"sear": {"dsr": 0.9, "malformed_rate": 0.4}, "grpo": {"dsr": 0.8}, "sft": {"dsr": 0.5}}
+    page = Page(render_report(report(arms=arms)))
+    rows = [words for words, path in page.texts if path[-2:] == ("tr", "th") and words in arms]
+    assert rows[:3] == ["sft", "grpo", "sear"]
+    assert any(words.startswith("SEAR: 40.0 % of its completions are malformed") for words, _ in page.texts)
+    assert not any("are malformed or" in words for words, _ in Page(render_report(report())).texts)
+
+
 def test_the_data_card_is_facts_and_folded_tables():
     where = {words: path for words, path in Page(render_report(report())).texts}
     assert "rows.rl_prompts" in where and "2\u202f412" in where
