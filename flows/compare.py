@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
@@ -198,5 +199,5 @@ def print_comparison(comparison: Comparison, out: Console | None = None) -> None
 
 
 def _headline(name: str) -> bool:
-    """`<arm>.dsr…` and `<arm>.compliance…`."""
-    return ".dsr" in name or ".compliance." in name
+    """`<arm>.dsr` and ambiguous compliance, direct and attacked, and direct harmless compliance."""
+    return bool(re.search(r"\.(dsr(\.\w+)?|compliance\.harmless|compliance\.ambiguous(\.\w+)?)$", name))
