@@ -1,9 +1,9 @@
 """What a stage's result depends on besides its inputs and config: the code it runs, and the libraries.
 
-The code is the stage's own module and all of `sear_core` that it imports, found by reading import statements
-(nothing is imported). A file counts by its syntax tree without docstrings, so that comments and formatting do
-not cost a retraining. The task floor's shared plumbing (tracking, cache) is left out on purpose: it decides
-where results go, not what they are.
+The code is the stage's own module and all that it reaches of `sear_core` and of the task floor, found by
+reading import statements (nothing is imported). A file counts by its syntax tree without docstrings, so that
+comments and formatting do not cost a retraining. The task floor's shared plumbing (PLUMBING) is left out on
+purpose: it decides where results go, not what they are.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+PLUMBING = {
+    f"tasks.{name}"
+    for name in ("cache", "callbacks", "config", "fingerprint", "handles", "launch", "lineage", "model_registry",
+                 "progress", "stage", "tracking", "workspace")
+}  # fmt: skip
 LIBRARIES = {
     "training": ("torch", "transformers", "trl", "accelerate", "peft", "tokenizers"),
     "tables": ("pandas", "pyarrow", "datasketch"),
@@ -60,13 +65,20 @@ def _imports(path: Path) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(name for name in found if name.split(".")[0] == "sear_core")
+    return frozenset(
+        name for name in found if name.split(".")[0] in ("sear_core", "tasks") and name not in PLUMBING
+    )
 
 
 @cache
-def code_fingerprint(module: str) -> dict[str, str]:
-    """{file relative to the checkout: hash} of a module and of all of `sear_core` that it reaches."""
-    todo, seen = [module], {}
+def code_fingerprint(module: str, resources: tuple[str, ...] = ()) -> dict[str, str]:
+    """{file relative to the checkout: hash} of a module, all that it reaches, and files named by glob."""
+    todo = [module]
+    seen = {
+        path.relative_to(PACKAGE_ROOT).as_posix(): file_hash(path)
+        for pattern in resources
+        for path in PACKAGE_ROOT.glob(pattern)
+    }
     while todo:
         path = _module_file(todo.pop())
         if path is None or (name := path.relative_to(PACKAGE_ROOT).as_posix()) in seen:

@@ -17,7 +17,7 @@ from tasks.handles import Comparison, Handle
 from tasks.stage import Job, RunContext, Stage, run_stage, write_json
 from tasks.workspace import Workspace
 
-BASELINE = "sft"
+BASELINE, CONTROL = "sft", "grpo"
 
 
 def compare_stage(arms: list[str], gate: GateConfig, judge: dict[str, Any], model: str, seed: int) -> Stage:
@@ -37,7 +37,7 @@ def report_stage(arms: list[str], config: dict[str, Any], transcripts: int, show
         section={"arms": arms, "config": config, "transcripts": transcripts, "show_reasoning": show_reasoning},
         needs=("version", "prepare", "validate", "warm_start", "reward_model", "compare",
                *(f"policy.{arm}" for arm in trained), *(f"evaluation.{arm}" for arm in arms)),
-        essential=("report.html",), artifacts=("report.html",),
+        essential=("report.html",), artifacts=("report.html",), resources=("tasks/templates/*",),
     )  # fmt: skip
 
 
@@ -80,6 +80,8 @@ def compute_compare(job: Job) -> dict[str, Any]:
         "differences": {
             arm: differences(judged[arm], judged[BASELINE], job.section["seed"]) for arm in arms if arm != BASELINE
         },
+        "control_differences": differences(judged[gate.candidate], judged[CONTROL], job.section["seed"])
+        if CONTROL in arms and gate.candidate != CONTROL else {},
         "baseline": BASELINE, "candidate": gate.candidate, "champion": "" if champion is None else champion.version,
         "promote": decision.promote, "reasons": decision.reasons,
         "evaluation": measured_on, "evaluation_md5": candidate.md5,
@@ -100,7 +102,8 @@ def compute_report(job: Job) -> dict[str, Any]:
         title=f"SEAR run: {config['gate']['candidate']}, seed {config['seed']}",
         run={"arms": ", ".join(arms), "seed": str(config["seed"]), "judge": config["evaluation"]["judge"]["kind"]},
         candidate=comparison["candidate"], baseline=comparison["baseline"], arms=comparison["arms"],
-        differences=comparison["differences"],
+        differences=comparison["differences"], control=CONTROL,
+        control_differences=comparison["control_differences"],
         gate=GateDecision(promoted=comparison["promote"], reasons=comparison["reasons"], champion=comparison["champion"]),
         transcripts=_transcripts(job, arms), histories={a: h for a, h in histories.items() if a != BASELINE},
         reward_models=quality, reliability=_reliability(Path(job.inputs["reward_model"].path)),
@@ -150,7 +153,7 @@ def _transcripts(job: Job, arms: list[str]) -> list[dict[str, Any]]:
             found.append({
                 "arm": arm, "category": row["category"], "prompt": row["prompt"], "answer": row["answer"],
                 "verdict": "malformed" if row["malformed"] else row["verdict"], "reasoning": row["reasoning"],
-                "prefill": row["prefill"], "attack": "" if row["condition"] == "none" else row["condition"],
+                "prefill": row["prefill"], "harmful": row["harmful"], "attack": "" if row["condition"] == "none" else row["condition"],
             })  # fmt: skip
     return found
 

@@ -46,6 +46,7 @@ class Stage:
     essential: tuple[str, ...] = ()
     compute: str = "compute"
     state: str = ""  # function of the module: what lies outside section and inputs, {name: hash}
+    resources: tuple[str, ...] = ()  # other files of the checkout that shape the output, by glob
     artifacts: tuple[str, ...] = ()  # files or folders of the output that MLflow keeps too
     arm: str = ""
     heavy: bool = False  # may run under a launcher
@@ -58,7 +59,7 @@ class Stage:
             stage=self.name,
             section=self.section,
             inputs={name: inputs[name].md5 for name in self.needs} | outside,
-            code=code_fingerprint(self.module),
+            code=code_fingerprint(self.module, self.resources),
             libraries=library_versions(*self.libraries),
         )
 

@@ -22,3 +22,9 @@ def test_library_versions_are_those_installed():
     from importlib import metadata
 
     assert fingerprint.library_versions("training")["trl"] == metadata.version("trl")
+
+
+def test_the_report_is_made_anew_when_its_template_or_its_plots_change():
+    files = fingerprint.code_fingerprint("tasks.report", ("tasks/templates/*",))
+    assert {"tasks/plots.py", "tasks/report_html.py", "tasks/templates/report.html.j2"} <= set(files)
+    assert "tasks/model_registry.py" not in files
