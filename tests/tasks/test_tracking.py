@@ -1,0 +1,118 @@
+"""MLflow as the project uses it: runs that cannot stay "running", finite metrics, found by id or name; registry."""
+
+import math
+import platform
+import subprocess
+import sys
+
+import pytest
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from sear_core.errors import InputError
+from tasks import model_registry
+from tasks.tracking import HOST_TAG, PID_TAG, Tracker, clean_metric_name, find_parent, is_remote, tracking_uri
+from tasks.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tracking")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlruns' / 'mlflow.db'}")
+        yield Tracker(Workspace(root), "tracking")
+
+
+def status(tracker, run) -> str:
+    return tracker.client.get_run(run.run_id).info.status
+
+
+def test_by_default_the_store_is_sqlite_in_mlruns_and_asking_creates_nothing(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri(Workspace(tmp_path)) == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert list(tmp_path.iterdir()) == []
+    assert model_registry.by_alias(tracking_uri(Workspace(tmp_path)), "sear", "champion") is None
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example.org")
+    assert is_remote(tracking_uri(Workspace(tmp_path)))
+
+
+def test_artifacts_have_an_absolute_home_whatever_the_working_directory(tracker):
+    location = tracker.client.get_experiment(tracker.experiment).artifact_location
+    assert location == (tracker.workspace.mlruns / "artifacts").as_uri()
+
+
+def test_a_run_whose_process_is_gone_is_closed_as_killed_and_others_are_not(tracker):
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    mine = tracker._create("mine", {})
+    gone = tracker._create("gone", {PID_TAG: dead.pid})
+    elsewhere = tracker._create("elsewhere", {PID_TAG: dead.pid, HOST_TAG: platform.node() + "-other"})
+    assert tracker.close_abandoned() == 1
+    assert [status(tracker, run) for run in (mine, gone, elsewhere)] == ["RUNNING", "KILLED", "RUNNING"]
+    assert tracker.close_abandoned() == 0
+    for run in (mine, elsewhere):
+        tracker.end(run.run_id, ok=True)
+
+
+def test_a_child_run_ends_finished_or_failed_under_its_parent(tracker):
+    parent = tracker.start_parent("parent", {"arm": "sear"})
+    with tracker.child("good", parent.run_id, {}) as good:
+        assert status(tracker, good) == "RUNNING"
+    with pytest.raises(KeyboardInterrupt), tracker.child("bad", parent.run_id, {}) as bad:
+        raise KeyboardInterrupt
+    assert (status(tracker, good), status(tracker, bad)) == ("FINISHED", "FAILED")
+    assert tracker.client.get_run(bad.run_id).data.tags[MLFLOW_PARENT_RUN_ID] == parent.run_id
+    tracker.end(parent.run_id, ok=True)
+
+
+def test_only_finite_numbers_are_logged_under_names_that_mlflow_takes(tracker):
+    run = tracker._create("metrics", {})
+    run.metrics(
+        {
+            "a b": 1,
+            "x=y": 2.5,
+            "nan": math.nan,
+            "inf": math.inf,
+            "text": "3",
+            **{f"m{i}": i for i in range(1000)},
+        }
+    )
+    found = tracker.client.get_run(run.run_id).data.metrics
+    assert len(found) == 1002 and found["a b"] == 1 and found["x_y"] == 2.5
+    assert clean_metric_name("dsr.a(b)") == "dsr.a_b_"
+    tracker.end(run.run_id, ok=True)
+
+
+def test_a_pipeline_run_is_found_by_name_id_or_six_digits_of_it(tracker):
+    parent = tracker.start_parent("brave-otter", {})
+    tracker.end(parent.run_id, ok=True)
+    for given in ("brave-otter", parent.run_id, parent.run_id[:6]):
+        assert find_parent(tracker.client, tracker.experiment, given).info.run_id == parent.run_id
+    for given in ("nobody", parent.run_id[:5]):
+        with pytest.raises(InputError, match=r"no run '.*'; the newest ones are: .*brave-otter"):
+            find_parent(tracker.client, tracker.experiment, given)
+
+
+def test_the_first_version_is_candidate_and_champion_only_where_promoted(tracker, tmp_path):
+    run = tracker._create("register", {})
+    (tmp_path / "pyfunc").mkdir()
+    (tmp_path / "pyfunc" / "MLmodel").write_text("flavors: {}")
+    source = model_registry.link_or_upload(tracker.client, run.run_id, tmp_path / "pyfunc", "model")
+    linked = tracker.workspace.mlruns / "artifacts" / run.run_id / "artifacts" / "model" / "MLmodel"
+    assert linked.stat().st_ino == (tmp_path / "pyfunc" / "MLmodel").stat().st_ino  # stored once
+
+    def register(md5, promote):
+        tags = {"sear.md5": md5, "metric.dsr": "0.750000", "sear.evaluation": "e"}
+        return model_registry.register(tracker.uri, "toy", source, run.run_id, tags, promote)
+
+    first, second, third = register("a", False), register("b", True), register("c", False)
+    assert (first, second, third) == ("1", "2", "3")
+    candidate = model_registry.by_alias(tracker.uri, "toy", model_registry.CANDIDATE)
+    champion = model_registry.by_alias(tracker.uri, "toy", model_registry.CHAMPION)
+    assert (candidate.version, candidate.md5) == ("3", "c")
+    assert (champion.version, champion.metrics, champion.evaluation) == ("2", {"dsr": 0.75}, "e")
+    assert model_registry.by_alias(tracker.uri, "toy", "nobody") is None
+    assert model_registry.version_exists(tracker.uri, "toy", "3")
+    assert not model_registry.version_exists(tracker.uri, "toy", "4")
+    assert not model_registry.version_exists(tracker.uri, "other", "1")
+    tracker.end(run.run_id, ok=True)
