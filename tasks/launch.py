@@ -56,6 +56,8 @@ def launch(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
         from sear_core.errors import InputError
 
         raise InputError(result["input_error"])
+    if "stage_failed" in result:
+        raise StageFailed(result["stage_failed"])
     return result
 
 
@@ -65,7 +67,7 @@ def main(job_file: str, result_file: str) -> None:
 
     from sear_core.errors import InputError
     from tasks import handles
-    from tasks.stage import Job, write_json
+    from tasks.stage import Job, StageFailed, write_json
 
     spec = json.loads(Path(job_file).read_text())
     first = int(os.environ.get("RANK", "0")) == 0
@@ -82,6 +84,8 @@ def main(job_file: str, result_file: str) -> None:
         result = getattr(importlib.import_module(spec["module"]), spec["compute"])(job)
     except InputError as error:
         result = {"input_error": str(error)}
+    except StageFailed as error:
+        result = {"stage_failed": str(error)}
     if first:
         write_json(Path(result_file), result)
 

@@ -156,7 +156,7 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
             entry = store.commit(parts, {"path": "out", **result, "run_id": log.run_id}, stage.essential)
             handle = handle_from(stage, entry, store.out(parts))
             log_artifacts(log, stage, Path(store.out(parts)))
-        log.metrics(handle.metrics)
+        log.summary(handle.metrics)
         seconds = time.perf_counter() - started
         outcome = Outcome(stage.name, found.hit is not None, round(seconds, 3), found.reason)
         context.outcomes.append(outcome)

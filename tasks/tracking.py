@@ -86,6 +86,20 @@ class RunLog:
         for start in range(0, len(numbers), 900):
             self.client.log_batch(self.run_id, metrics=numbers[start : start + 900])
 
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Log a stage's final figures: at the end of its curve where a name has one, never before its start."""
+        known = self.client.get_run(self.run_id).data.metrics
+        by_step: dict[int, dict[str, Any]] = {}
+        for name, value in values.items():
+            name, step = clean_metric_name(name), 0
+            if name in known:
+                if known[name] == value:
+                    continue
+                step = max(point.step for point in self.client.get_metric_history(self.run_id, name))
+            by_step.setdefault(step, {})[name] = value
+        for step, found in by_step.items():
+            self.metrics(found, step)
+
     def params(self, values: Mapping[str, Any]) -> None:
         params = [Param(clean_metric_name(name), str(value)[:6000]) for name, value in values.items()]
         for start in range(0, len(params), 90):

@@ -1,4 +1,4 @@
-"""MLflow as the project uses it: runs that cannot stay "running", finite metrics, found by id or name; registry."""
+"""MLflow as the project uses it: no run "running" for ever, finite metrics, found by id or name; the registry."""
 
 import math
 import platform
@@ -80,6 +80,17 @@ def test_only_finite_numbers_are_logged_under_names_that_mlflow_takes(tracker):
     found = tracker.client.get_run(run.run_id).data.metrics
     assert len(found) == 1002 and found["a b"] == 1 and found["x_y"] == 2.5
     assert clean_metric_name("dsr.a(b)") == "dsr.a_b_"
+    tracker.end(run.run_id, ok=True)
+
+
+def test_a_final_figure_that_differs_from_its_curve_ends_the_curve(tracker):
+    run = tracker._create("summary", {})
+    run.metrics({"loss": 3.0, "train_loss": 2.0}, step=5)
+    run.summary({"loss": 3.0, "train_loss": 2.5, "accuracy": 0.5, "lost": math.nan})
+    found = tracker.client.get_run(run.run_id).data.metrics
+    assert found == {"loss": 3.0, "train_loss": 2.5, "accuracy": 0.5}
+    assert [p.step for p in tracker.client.get_metric_history(run.run_id, "loss")] == [5]
+    assert [p.step for p in tracker.client.get_metric_history(run.run_id, "train_loss")] == [5, 5]
     tracker.end(run.run_id, ok=True)
 
 
