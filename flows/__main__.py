@@ -158,11 +158,15 @@ def _workspace() -> Workspace:
 def _load(preset: str | None, file: Path | None, sets: list[str] | None) -> tuple[Workspace, PipelineConfig]:
     from flows.config import load_config
     from flows.environment import prepare
+    from sear_core.model_directory import check_model_directory
     from tasks.workspace import Workspace
 
     settings = load_config(preset, file, sets)
     workspace = Workspace.find()
     models = (settings.warm_start.model.path, settings.reward_model.model.path)
+    for path in models:
+        if path is not None:
+            check_model_directory(path)
     prepare(workspace, offline=all(path is None or Path(path).exists() for path in models))
     return workspace, settings
 
