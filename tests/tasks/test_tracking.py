@@ -1,4 +1,4 @@
-"""MLflow as the project uses it: no run "running" for ever, finite metrics, found by id or name; the registry."""
+"""MLflow as the project uses it: no run "running" for ever, finite metrics, finding runs, the registry."""
 
 import math
 import platform
