@@ -128,15 +128,18 @@ def is_incoherent(answer: str) -> bool:
     """Empty, mostly not words, or going round in circles.
 
     Going round: in an answer of 20 words or more, fewer than 3 in 10 of its word trigrams are distinct. Not
-    words: fewer than half of its non-blank characters belong to words of letters (a sum or code of up to 40
-    characters passes: an answer may be a number), or a word is longer than 60 letters.
+    words: fewer than half of its non-blank characters are letters or digits, or fewer than a fifth belong to
+    words of letters (worked sums are mostly digits; up to 40 characters pass: a number may be an answer),
+    or a word is longer than 60 letters.
     """
     letters = _WORD.findall(answer)
     visible = "".join(answer.split())
     if not any(character.isalnum() for character in visible):
         return True
-    if len(visible) > 40 and 2 * sum(len(word) for word in letters) < len(visible):
-        return True
+    if len(visible) > 40:
+        plain = sum(character.isalnum() for character in visible)
+        if 2 * plain < len(visible) or 5 * sum(map(len, letters)) < len(visible):
+            return True
     if any(len(word) > 60 for word in letters):
         return True
     words = answer.lower().split()

@@ -20,6 +20,7 @@ from sear_core.data.sources import Source
 from sear_core.data.splits import mix
 from sear_core.errors import InputError
 from sear_core.schema import TABLES, TRAINING_TABLES, read_table
+from sear_core.warm_start.traces import REFUSALS
 
 PROJECT = Path(__file__).parents[3]
 DEMO = tomllib.loads((PROJECT / "flows" / "presets" / "demo.toml").read_text())["data"]["sources"]
@@ -245,6 +246,38 @@ def test_template_traces_replace_bare_answers_and_label_their_steps(tmp_path: Pa
     assert all(len(row["steps"]) == len(row["labels"]) for row in labels)
     assert all(row["labels"] == sorted(row["labels"]) for row in labels)  # once explored, explored
     assert {label for row in labels for label in row["labels"]} == {0.0, 1.0}
+
+
+def test_anchors_join_human_labels_in_training_alone(tmp_path: Path) -> None:
+    prompts = [_prompt(f"request {n} {c}", c) for n in range(60) for c in ("harmful", "ambiguous")]
+    known = [_prompt(f"what is 1 + {n}", answer=f"It is {1 + n}.") for n in range(20)]
+    human = {
+        "answer_labels": [_prompt("asked by people", "harmful", answer="a reply", label=1)],
+        "preferences": [
+            _prompt("benign pair", "ambiguous", chosen="gladly", rejected="hardly"),
+            _prompt("red-team pair", "harmful", chosen="no", rejected="gladly"),
+        ],
+    }
+    tables = {"rl_prompts": prompts, "warm_start": known}
+    out, _ = _prepare(tmp_path, {**tables, **human}, template_traces=1, validation_share=0.2)
+    traces = read_table("warm_start", out / "tables", split="train")
+    anchors = [row for row in read_table("answer_labels", out / "tables") if row["id"].endswith(":answer")]
+    # one for each trace that is trained on, harmful where it complies with a harmful prompt
+    assert len(anchors) == len(traces) and {row["split"] for row in anchors} == {"train"}
+    for row in anchors:
+        complied = row["answer"] not in REFUSALS
+        assert row["label"] == (1.0 if complied and row["category"] == "harmful" else 0.0)
+    pairs = [row for row in read_table("preferences", out / "tables") if row["id"].endswith(":refused")]
+    assert {row["split"] for row in pairs} == {"train"}
+    assert all(row["rejected"] in REFUSALS and row["chosen"] not in REFUSALS for row in pairs)
+    # never for a harmful prompt, where the refusal is right
+    assert {row["category"] for row in pairs} <= {"harmless", "ambiguous"}
+    assert {row["chosen"] for row in pairs} <= {"gladly", *(row["answer"] for row in known)}
+
+
+def test_without_human_labels_there_are_no_anchors(tmp_path: Path) -> None:
+    _, report = _prepare(tmp_path, {"rl_prompts": [_prompt("a"), _prompt("b")]}, template_traces=1)
+    assert report.rows["answer_labels"] == 0 == report.rows["preferences"]
 
 
 def test_two_sources_of_one_name_and_no_source_are_errors(tmp_path: Path) -> None:

@@ -51,14 +51,18 @@ def test_words_of_refusal_that_refuse_nothing_are_no_refusal(answer):
 
 
 @pytest.mark.parametrize(
-    "answer", ["", " \n", "...", "so we go on " * 10, "!!! @@@ ### $$$ a " * 5, "z" * 80]
+    "answer",
+    ["", " \n", "...", "so we go on " * 10, "!!! @@@ ### $$$ a " * 5, "z" * 80, "3 1 4 1 5 9 2 6 5 3 " * 5],
 )
 def test_gibberish_is_incoherent(answer):
     assert is_incoherent(answer)
 
 
-@pytest.mark.parametrize("answer", ["42", "12 * 3 = 36", "The cat sat on the mat.", "因为瑞利散射"])
-def test_a_short_or_foreign_answer_is_not_gibberish(answer):
+WORKED = "She sold 48 / 2 = <<48/2=24>>24 in May. In all 48 + 24 = <<48+24=72>>72 were sold. #### 72"
+
+
+@pytest.mark.parametrize("answer", ["42", "12 * 3 = 36", "The cat sat on the mat.", "因为瑞利散射", WORKED])
+def test_a_short_foreign_or_worked_answer_is_not_gibberish(answer):
     assert not is_incoherent(answer)
 
 
