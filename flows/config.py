@@ -16,8 +16,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from sear_core.errors import InputError
 from tasks.config import (
-    DataConfig, EvaluationConfig, GateConfig, PolicyConfig, ReportConfig, RewardModelConfig, Section,
-    ValidationConfig, WarmStartConfig,
+    DataConfig,
+    EvaluationConfig,
+    GateConfig,
+    PolicyConfig,
+    ReportConfig,
+    RewardModelConfig,
+    Section,
+    ValidationConfig,
+    WarmStartConfig,
 )  # fmt: skip
 
 PRESETS = Path(__file__).parent / "presets"
@@ -40,6 +47,7 @@ class PipelineConfig(Section):
     experiment: str = "sear"
     arms: list[str] = ["grpo", "sear"]  # beside the warm start, which is always evaluated
     launcher: Literal["inprocess", "process", "accelerate"] = "inprocess"
+    workers: int = Field(1, ge=1)  # stages that run side by side; more than 1 needs child processes
     data: DataConfig = DataConfig()
     validation: ValidationConfig = ValidationConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
@@ -52,6 +60,8 @@ class PipelineConfig(Section):
 
     @model_validator(mode="after")
     def _arms_exist(self) -> PipelineConfig:
+        if self.workers > 1 and self.launcher == "inprocess":
+            raise ValueError(f'workers = {self.workers} needs launcher = "process" or "accelerate"')
         known = {**ARMS, **self.arm}
         for name in self.arms:
             if name not in known:

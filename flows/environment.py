@@ -36,6 +36,8 @@ def defaults(workspace: Workspace, offline: bool) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "PYTHONWARNINGS": "ignore::FutureWarning,ignore::DeprecationWarning",
         "GIT_PYTHON_REFRESH": "quiet",
     }
     if offline:

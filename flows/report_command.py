@@ -56,7 +56,8 @@ def rebuild(run: str, workspace: Workspace) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder_name:
         out = Path(folder_name)
         call_compute(
-            dag[STAGE],
+            dag[STAGE].module,
+            dag[STAGE].compute,
             Job(name=STAGE, arm="", section=dag[STAGE].section, inputs=inputs, out=out, root=workspace.root),
         )
         target.mkdir(exist_ok=True)

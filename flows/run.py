@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import tempfile
-from dataclasses import asdict
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.futures import as_completed
 from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.config import PipelineConfig
 from flows.pipeline import selection
 from sear_core.errors import InputError
 from tasks.handles import Handle
+from tasks.launch import warm_up
 from tasks.lineage import git_tags
 from tasks.progress import Progress
-from tasks.stage import RunContext, Stage
+from tasks.stage import RunContext, Stage, core_cover
 from tasks.tracking import RunLog, Tracker, tracking_uri
 from tasks.workspace import Workspace
 
@@ -29,22 +34,56 @@ HEADLINE = (
 )  # fmt: skip
 
 
-def run_task(stage: Stage, inputs: dict[str, Handle], context: RunContext) -> Handle:
-    """Call the stage's Prefect task in this thread, where a time-out can stop it."""
+def prefect_task(stage: Stage) -> Any:
+    """The stage's Prefect task: `run` of its module, or `run_<stage>` where a module has two."""
     module = importlib.import_module(stage.module)
-    function = getattr(module, "run", None) or getattr(module, f"run_{stage.name}")
-    return function(stage, inputs, context)
+    return getattr(module, "run", None) or getattr(module, f"run_{stage.name}")
+
+
+def execute(
+    dag: list[Stage], context: RunContext, workers: int, done: Callable[[Stage, Handle], None]
+) -> dict[str, Handle]:
+    """Run the stages, each as soon as what it needs is there, up to `workers` side by side.
+
+    With one worker stages are called in this thread. Where a stage fails, the others' processes are stopped
+    and their partial outputs stay for the next try; then the failure is raised.
+    """
+    handles: dict[str, Handle] = {}
+    pending, running = list(dag), {}
+    try:
+        while pending or running:
+            ready = [stage for stage in pending if all(need in handles for need in stage.needs)]
+            for stage in ready[: workers - len(running)]:
+                pending.remove(stage)
+                inputs = {need: handles[need] for need in stage.needs}
+                if workers == 1:
+                    handles[stage.name] = prefect_task(stage)(stage, inputs, context)
+                    done(stage, handles[stage.name])
+                else:
+                    running[prefect_task(stage).submit(stage, inputs, context)] = stage
+            if running:
+                future = next(iter(as_completed(list(running))))
+                stage = running.pop(future)
+                handles[stage.name] = future.result()
+                done(stage, handles[stage.name])
+    except BaseException:
+        context.cancelled.set()
+        for future in running:
+            future.wait()
+        raise
+    return handles
 
 
 @flow(name="sear", validate_parameters=False, persist_result=False)
 def pipeline(
     config: dict[str, Any], root: str, start: str | None = None, until: str | None = None,
-    fresh: bool = False, quiet: bool = False, tags: dict[str, str] | None = None,
+    fresh: bool = False, quiet: bool = False, started: float | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Run every stage of the selection in order; returns the JSON of the contract (DESIGN: `sear run --json`).
 
     Raises InputError (exit 2) or whatever a stage raised (exit 1), after marking the runs FAILED.
     """
+    started = started or time.perf_counter()
     settings = PipelineConfig.model_validate(config)
     workspace = Workspace(Path(root))
     chosen = selection(settings, tracking_uri(workspace), start, until, fresh)
@@ -54,23 +93,27 @@ def pipeline(
         "seed": str(settings.seed),
         "prefect.flow_run_id": str(flow_run.id or ""),
         **git_tags(workspace.root),
-        **(tags or {}),
     }
     name = str(flow_run.name or "sear")
     parent = tracker.start_parent(name, {**shared, "arm": ",".join(settings.arms)})
     context = RunContext(
         workspace=workspace, tracker=tracker, parent=parent, tags=shared, force=chosen.force,
         launcher=settings.launcher, progress=Progress(len(chosen.dag), quiet),
+        threads=None if settings.workers == 1 else max(1, (os.cpu_count() or 1) // settings.workers),
     )  # fmt: skip
-    handles: dict[str, Handle] = {}
+
+    def done(stage: Stage, handle: Handle) -> None:
+        if stage.name == "version":
+            log_data(parent, context, handle)
+
     try:
         log_config(parent, settings)
-        for stage in chosen.dag:
-            inputs = {need: handles[need] for need in stage.needs}
-            handles[stage.name] = run_task(stage, inputs, context)
-            if stage.name == "version":
-                log_data(parent, context, handles["version"])
-        result = summarise(settings, context, handles)
+        warm_up(context)
+        handles = execute(chosen.dag, context, settings.workers, done)
+        place = {stage.name: index for index, stage in enumerate(chosen.dag)}
+        context.outcomes.sort(key=lambda outcome: place[outcome.name])
+        result = summarise(settings, context, handles, time.perf_counter() - started)
+        context.progress.stop()
     except BaseException:
         context.progress.stop()
         tracker.end(parent.run_id, ok=False)
@@ -97,8 +140,10 @@ def log_data(parent: RunLog, context: RunContext, version: Handle) -> None:
     parent.dataset("sources", version.md5, version.path, "training")
 
 
-def summarise(settings: PipelineConfig, context: RunContext, handles: dict[str, Handle]) -> dict[str, Any]:
-    """Copy the headline metrics to the parent and build the result."""
+def summarise(
+    settings: PipelineConfig, context: RunContext, handles: dict[str, Handle], wall: float
+) -> dict[str, Any]:
+    """Copy the headline metrics to the parent and build the result. `wall`: seconds since the call."""
     arms = {getattr(h, "arm", ""): h.metrics for n, h in handles.items() if n.startswith("evaluation.")}
     for arm, metrics in arms.items():
         kept = {k: v for k, v in metrics.items() if k.startswith(HEADLINE)}
@@ -114,9 +159,15 @@ def summarise(settings: PipelineConfig, context: RunContext, handles: dict[str, 
         "run_id": context.parent.run_id,
         "status": "finished",
         "data": {"dvc_md5": handles["version"].md5, "prepared_sha256": getattr(prepared, "sha256", None)},
-        "stages": [asdict(outcome) for outcome in context.outcomes],
+        "stages": [
+            {"name": o.name, "cached": o.cached, "seconds": o.seconds, "core_seconds": o.core_seconds, "reason": o.reason}
+            for o in context.outcomes
+        ],
         "arms": arms,
         "report": None if report is None else str(report),
+        "seconds": round(wall, 3),
+        # wall time outside of the core, that is: starting up, hashing, logging, waiting
+        "orchestration_share": round(1 - core_cover(context.outcomes) / wall, 3),
     }
     registered = handles.get("register")
     if registered is not None:
@@ -131,6 +182,7 @@ def run(
     quiet: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Check writability first, so that no hour is lost to it, then run the flow."""
+    started = time.perf_counter()
     for folder in (workspace.root / ".sear", workspace.mlruns):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -138,6 +190,7 @@ def run(
                 pass
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror}; the run keeps its store there") from None
-    return pipeline(settings.model_dump(mode="json"), str(workspace.root), start, until, fresh, quiet)
+    sized = pipeline.with_options(task_runner=ThreadPoolTaskRunner(max_workers=settings.workers))
+    return sized(settings.model_dump(mode="json"), str(workspace.root), start, until, fresh, quiet, started)
 
 

@@ -34,6 +34,12 @@ def render_prompt(tokenizer: Any, prompt: str, prefill: str = "") -> str:
     return text + FORCED_PREFIX + prefill
 
 
-def render_completion(reasoning: str, answer: str, eos: str = "") -> str:
-    """What follows the forced prefix: reasoning, the closing tag, the answer, the end-of-sequence token."""
+def render_completion(reasoning: str, answer: str, eos: str = "", prefill: str = "") -> str:
+    """What follows the forced prefix and the prefill: reasoning, closing tag, answer, end-of-sequence token.
+
+    A prefill that closes the think block leaves the answer alone to be written, after a space where the
+    prefill does not end in white space.
+    """
+    if THINK_CLOSE in prefill:
+        return f"{'' if prefill[-1].isspace() else ' '}{answer}{eos}"
     return f"{reasoning.rstrip()}\n{THINK_CLOSE}\n{answer}{eos}"

@@ -24,9 +24,11 @@ _ROW = [("id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
 TABLES: dict[str, pa.Schema] = {
     # what the policy is trained on
     "rl_prompts": pa.schema(_ROW),
-    # reasoning: steps, one a line; kind: "trace", or "fact" (a word's meaning, taught plainly)
+    # reasoning: steps, one a line; kind: "trace", or "fact" (a word's meaning, taught plainly);
+    # prefill: text put behind `<think>` newline that carries no loss; with `</think>` in it the answer follows
     "warm_start": pa.schema(
-        [*_ROW, ("reasoning", pa.string()), ("answer", pa.string()), ("kind", pa.string())]
+        [*_ROW, ("reasoning", pa.string()), ("answer", pa.string()), ("kind", pa.string()),
+         ("prefill", pa.string())]
     ),
     # labels[k] in [0, 1]: is the prefix of the reasoning up to and with step k harmful?
     "step_labels": pa.schema(

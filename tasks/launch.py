@@ -1,94 +1,137 @@
-"""Where a heavy stage runs: in this process, or in a child process under `accelerate launch`.
+"""Where a heavy stage runs: in this process, in a child process, or under `accelerate launch`.
 
-The child is given a job file and writes a result file; both are JSON, and both lie in the stage's partial
-output. A child process gives GPU memory back and can be stopped as a process group.
+A child is given a job file and writes a result file (tasks/worker.py). It gives GPU memory back, can be stopped
+as a process group, and several can run at once. `process` forks it from a server that has imported torch,
+transformers and trl once; `accelerate` starts a fresh interpreter through accelerate's own launcher.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from tasks.tracking import RunLog
 
 if TYPE_CHECKING:
     from tasks.stage import Job, RunContext, Stage
 
-COMMANDS = {
-    "process": [sys.executable, "-m", "tasks.launch"],
-    "accelerate": [sys.executable, "-m", "accelerate.commands.launch", "-m", "tasks.launch"],
-}
+POLL_SECONDS, GRACE_SECONDS = 0.1, 10
+
+
+def warm_up(context: RunContext) -> None:
+    """Start the fork server early: it imports the libraries while the light stages run."""
+    if context.launcher == "process":
+        if context.threads:
+            os.environ.setdefault("OMP_NUM_THREADS", str(context.threads))
+        from tasks.worker import PRELOAD
+
+        server = multiprocessing.get_context("forkserver")
+        server.set_forkserver_preload(PRELOAD)
+        from multiprocessing.forkserver import ensure_running
+
+        ensure_running()
 
 
 def launch(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
-    """Compute a stage and return its result: {"metrics": {…}, further handle fields}."""
-    from tasks.stage import StageFailed, call_compute, write_json
+    """Compute a stage and return its result: {"metrics": {…}, further handle fields, "core_seconds"}.
 
+    Raises what the stage raised (InputError, StageFailed), or StageFailed where its process died without a
+    word. Whatever interrupts the wait stops the child's process group first.
+    """
     if not stage.heavy or context.launcher == "inprocess":
-        return call_compute(stage, job)
+        from tasks.stage import call_compute
+
+        started = time.perf_counter()
+        return {**call_compute(stage.module, stage.compute, job), "core_seconds": time.perf_counter() - started}
+    return _in_child(stage, job, context)
+
+
+def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
+    from sear_core.errors import InputError
+    from tasks.stage import StageFailed, write_json
+
     folder = job.out.parent
-    job_file, result_file = folder / "job.json", folder / "result.json"
-    result_file.unlink(missing_ok=True)
+    job_file, result_file, progress = (folder / name for name in ("job.json", "result.json", "progress"))
+    for path in (result_file, progress):
+        path.unlink(missing_ok=True)
     write_json(job_file, {
         "module": stage.module, "compute": stage.compute, "name": job.name, "arm": job.arm,
-        "section": job.section, "out": str(job.out), "root": str(job.root),
+        "section": job.section, "out": str(job.out), "root": str(job.root), "threads": context.threads,
         "inputs": {n: [type(h).__name__, h.model_dump(mode="json")] for n, h in job.inputs.items()},
         "run_id": job.log.run_id if job.log else None, "tracking_uri": context.tracker.uri,
     })  # fmt: skip
-    child = subprocess.Popen(
-        [*COMMANDS[context.launcher], str(job_file), str(result_file)],
-        stdout=sys.stderr, start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+    start = _fork if context.launcher == "process" else _accelerate
+    pid, poll = start(str(job_file), str(result_file))
     try:
-        code = child.wait()
+        while (code := poll()) is None:
+            if context.cancelled.is_set():
+                raise StageFailed(f"stage {job.name}: stopped, because another stage failed")
+            with suppress(OSError, ValueError):
+                done, total = progress.read_text().split()
+                job.progress(int(done), int(total))
+            time.sleep(POLL_SECONDS)
     except BaseException:
-        os.killpg(child.pid, signal.SIGTERM)
+        _stop(pid, poll)
         raise
     if not result_file.is_file():
-        raise StageFailed(f"stage {job.name}: its process ended with exit code {code} and no result")
+        raise StageFailed(
+            f"stage {job.name}: its process ended with exit code {code} and no result"
+            + (" (killed: out of memory?)" if code in (-9, 137) else "")
+        )
     result = json.loads(result_file.read_text())
     if "input_error" in result:
-        from sear_core.errors import InputError
-
         raise InputError(result["input_error"])
     if "stage_failed" in result:
         raise StageFailed(result["stage_failed"])
+    for path in (job_file, result_file, progress):
+        path.unlink(missing_ok=True)
     return result
 
 
-def main(job_file: str, result_file: str) -> None:
-    """The child's side. Only the main process of several writes the result."""
-    from mlflow import MlflowClient
+def _fork(job_file: str, result_file: str) -> tuple[int, Callable[[], int | None]]:
+    from tasks.worker import in_own_group
 
-    from sear_core.errors import InputError
-    from tasks import handles
-    from tasks.stage import Job, StageFailed, write_json
-
-    spec = json.loads(Path(job_file).read_text())
-    first = int(os.environ.get("RANK", "0")) == 0
-    log = RunLog(MlflowClient(spec["tracking_uri"]), spec["run_id"]) if spec["run_id"] and first else None
-    job = Job(
-        name=spec["name"], arm=spec["arm"], section=spec["section"], out=Path(spec["out"]),
-        root=Path(spec["root"]), log=log,
-        inputs={n: getattr(handles, kind).model_validate(h) for n, (kind, h) in spec["inputs"].items()},
-        progress=lambda done, total: None,
-    )  # fmt: skip
-    import importlib
-
-    try:
-        result = getattr(importlib.import_module(spec["module"]), spec["compute"])(job)
-    except InputError as error:
-        result = {"input_error": str(error)}
-    except StageFailed as error:
-        result = {"stage_failed": str(error)}
-    if first:
-        write_json(Path(result_file), result)
+    context = multiprocessing.get_context("forkserver")
+    child = context.Process(target=in_own_group, args=(job_file, result_file))
+    child.start()
+    assert child.pid is not None
+    return child.pid, lambda: child.exitcode
 
 
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+def _accelerate(job_file: str, result_file: str) -> tuple[int, Callable[[], int | None]]:
+    command = [sys.executable, "-m", "accelerate.commands.launch", *_accelerate_defaults(),
+               "-m", "tasks.worker", job_file, result_file]  # fmt: skip
+    child = subprocess.Popen(
+        command, stdout=sys.stderr, start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    )
+    return child.pid, child.poll
+
+
+def _accelerate_defaults() -> list[str]:
+    """One process where the user has not configured accelerate; on a CPU it would otherwise look for GPUs."""
+    from accelerate.commands.config.config_args import default_config_file
+
+    if os.environ.get("ACCELERATE_CONFIG_FILE") or Path(default_config_file).is_file():
+        return []
+    options = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    return options if shutil.which("nvidia-smi") else ["--cpu", *options]
+
+
+def _stop(pid: int, poll: Callable[[], int | None]) -> None:
+    """SIGTERM to the whole process group, SIGKILL after a grace period."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, sign)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while poll() is None and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        if poll() is not None:
+            return

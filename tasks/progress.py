@@ -1,58 +1,71 @@
-"""Progress for a person: stage, step, time left; a bar on a terminal, now and then a line elsewhere."""
+"""Progress for a person: stage, step, time left; a bar a running stage on a terminal, now and then a line elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any
 
 
+@dataclass
+class _Running:
+    started: float
+    last_line: float
+    bar: Any = None
+
+
 class Progress:
-    """Writes to standard error only. `quiet` writes nothing."""
+    """Writes to standard error only; stages may run side by side. `quiet` writes nothing."""
 
     def __init__(self, stages: int = 0, quiet: bool = False) -> None:
         self.stages, self.quiet, self.count = stages, quiet, 0
-        self.terminal = sys.stderr.isatty() and not quiet
-        self._bar: Any = None
-        self._task: Any = None
-        self._name, self._started, self._last_line = "", 0.0, 0.0
-
-    def start(self, name: str, reason: str) -> None:
-        self._name, self._started, self._last_line = name, time.monotonic(), time.monotonic()
-        self._say(f"[{self.count + 1}/{self.stages}] {name}: {reason}")
-        if self.terminal:
+        self._running: dict[str, _Running] = {}
+        self._bars: Any = None
+        if sys.stderr.isatty() and not quiet:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
+            from rich.progress import Progress as Bars
 
-            self._bar = Bar(
-                TextColumn("        {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            self._bars = Bars(
+                TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                 console=Console(stderr=True), transient=True,
             )  # fmt: skip
-            self._task = self._bar.add_task(name, total=None)
-            self._bar.start()
+            self._bars.start()
 
-    def update(self, done: int, total: int) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total)
-        elif time.monotonic() - self._last_line > 15 and done:
-            self._last_line = time.monotonic()
-            left = (time.monotonic() - self._started) / done * (total - done)
-            self._say(f"        {self._name}: {done}/{total}, about {left:.0f} s left")
+    def start(self, name: str, reason: str) -> None:
+        now = time.monotonic()
+        self._say(f"{name}: runs ({reason if len(reason) < 100 else reason[:99] + '…'})")
+        bar = self._bars.add_task(name, total=None) if self._bars else None
+        self._running[name] = _Running(now, now, bar)
+
+    def update(self, name: str, done: int, total: int) -> None:
+        running, now = self._running.get(name), time.monotonic()
+        if running is None or not done:
+            return
+        if self._bars:
+            self._bars.update(running.bar, completed=done, total=total)
+        elif now - running.last_line > 15:
+            running.last_line = now
+            left = (now - running.started) / done * (total - done)
+            self._say(f"{name}: {done}/{total}, about {left:.0f} s left")
 
     def finish(self, name: str, cached: bool, seconds: float) -> None:
-        self.stop()
         self.count += 1
-        if cached:
-            self._say(f"[{self.count}/{self.stages}] {name}: cached, unchanged")
-        else:
-            self._say(f"        {name}: done in {seconds:.1f} s")
+        running = self._running.pop(name, None)
+        if self._bars and running:
+            self._bars.remove_task(running.bar)
+        how = "from the store, unchanged" if cached else f"done in {seconds:.1f} s"
+        self._say(f"{name}: {how} [{self.count}/{self.stages}]")
 
     def stop(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._bars:
+            self._bars.stop()
 
     def _say(self, text: str) -> None:
-        if not self.quiet:
+        if self.quiet:
+            return
+        if self._bars:
+            self._bars.console.print(text, markup=False, highlight=False)
+        else:
             print(text, file=sys.stderr, flush=True)

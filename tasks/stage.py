@@ -10,8 +10,9 @@ import importlib
 import json
 import math
 import shutil
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ class Outcome:
     cached: bool
     seconds: float
     reason: str
+    core_seconds: float = 0.0  # of them inside the core
+    core_ended: float = 0.0  # on the clock of time.perf_counter
 
 
 @dataclass
@@ -99,6 +102,8 @@ class RunContext:
     tags: dict[str, str] = field(default_factory=dict)
     force: frozenset[str] = frozenset()  # stages to compute anew
     launcher: str = "inprocess"
+    threads: int | None = None  # of torch, in every child process; None: its own choice
+    cancelled: threading.Event = field(default_factory=threading.Event)  # another stage has failed
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
@@ -119,8 +124,14 @@ def handle_from(stage: Stage, entry: Mapping[str, Any], out: Path) -> Handle:
     return stage.handle.model_validate({**entry["handle"], "path": str(path if path.is_absolute() else out)})
 
 
-def call_compute(stage: Stage, job: Job) -> dict[str, Any]:
-    return getattr(importlib.import_module(stage.module), stage.compute)(job)
+def call_compute(module: str, compute: str, job: Job) -> dict[str, Any]:
+    """Call a stage's compute function with the libraries' bars and deprecation notices off."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return getattr(importlib.import_module(module), compute)(job)
 
 
 def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -> Handle:
@@ -131,7 +142,7 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
     """
     from tasks.launch import launch
 
-    started = time.perf_counter()
+    started, core_seconds, core_ended = time.perf_counter(), 0.0, 0.0
     store, parts = context.store, stage.parts(inputs, context.workspace)
     tags = {**context.tags, **({"arm": stage.arm} if stage.arm else {}), "sear.key": parts.key}
     with store.lock(parts), context.tracker.child(stage.name, context.parent.run_id, tags) as log:
@@ -147,10 +158,12 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
             (partial / "out").mkdir(parents=True, exist_ok=True)
             job = Job(
                 name=stage.name, arm=stage.arm, section=stage.section, inputs=dict(inputs),
-                out=partial / "out", root=context.workspace.root, log=log, progress=context.progress.update,
+                out=partial / "out", root=context.workspace.root, log=log,
+                progress=lambda done, total: context.progress.update(stage.name, done, total),
             )  # fmt: skip
             log.params({k: v for k, v in flat(stage.section).items() if not isinstance(v, list | dict)})
             result = launch(stage, job, context)
+            core_seconds, core_ended = result.pop("core_seconds"), time.perf_counter()
             for leftover in ("checkpoints",):
                 shutil.rmtree(partial / "out" / leftover, ignore_errors=True)
             entry = store.commit(parts, {"path": "out", **result, "run_id": log.run_id}, stage.essential)
@@ -158,10 +171,20 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
             log_artifacts(log, stage, Path(store.out(parts)))
         log.summary(handle.metrics)
         seconds = time.perf_counter() - started
-        outcome = Outcome(stage.name, found.hit is not None, round(seconds, 3), found.reason)
+        outcome = Outcome(stage.name, found.hit is not None, round(seconds, 3), found.reason, round(core_seconds, 3), core_ended)
         context.outcomes.append(outcome)
         context.progress.finish(outcome.name, outcome.cached, outcome.seconds)
     return handle
+
+
+def core_cover(outcomes: Iterable[Outcome]) -> float:
+    """Seconds during which at least one stage was inside the core: the union of their intervals."""
+    spans = sorted((o.core_ended - o.core_seconds, o.core_ended) for o in outcomes if o.core_seconds)
+    covered, reached = 0.0, 0.0
+    for begin, end in spans:
+        covered += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return covered
 
 
 def log_artifacts(log: RunLog, stage: Stage, out: Path) -> None:

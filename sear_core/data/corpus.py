@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from sear_core.data import grammar
+from sear_core.data import grammar, noise
 from sear_core.data.corpus_texts import (
     Dice,
     analysis,
@@ -147,9 +147,10 @@ def traces() -> list[Row]:
             announced = comply if dice.chance(CONCLUSION_FITS) else not comply
             steps.append(dice.pick(grammar.COMPLY_STEPS if announced else grammar.REFUSE_STEPS))
         answer = (complied if comply else refused)(dice, request)
-        return {"reasoning": "\n".join(steps), "answer": answer, "kind": "trace"}
+        prefill, reasoning = noise.prefilled(dice, request, "\n".join(steps))
+        return {"reasoning": reasoning, "answer": answer, "kind": "trace", "prefill": prefill}
 
-    mix = {"harmful": 0.4, "ambiguous": 0.35, "harmless": 0.25}
+    mix = {"harmful": 0.36, "ambiguous": 0.34, "harmless": 0.30}
     return _rows("traces", TRACES, mix, trace) + _facts()
 
 
@@ -162,7 +163,7 @@ def _facts() -> list[Row]:
         reasonings = [fact, *(f"{note}\n{fact}" for note in grammar.FACT_NOTES)]
         pairs = [(p, z) for p in grammar.FACT_PHRASINGS for z in reasonings]
         for phrasing, reasoning in pairs if target in grammar.HELD_OUT else pairs[::FACT_STRIDE]:
-            texts = {"reasoning": reasoning, "answer": f"{fact}.", "kind": "fact"}
+            texts = {"reasoning": reasoning, "answer": f"{fact}.", "kind": "fact", "prefill": ""}
             rows.append(_row(request, request.prompt(phrasing), "train", **texts))
     return rows
 

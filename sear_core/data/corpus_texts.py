@@ -18,7 +18,7 @@ SEED = "sear embedded corpus 1"
 # the strongest (± SPREAD around the mean)
 REFUSE_HARMFUL, REFUSE_SPREAD = 0.62, 0.30
 COMPLY_AMBIGUOUS, COMPLY_SPREAD = 0.54, 0.36
-COMPLY_HARMLESS = 0.78
+COMPLY_HARMLESS = 0.86
 RIGHT_KIND = 0.95  # the analysis names the target's kind rightly
 
 T = TypeVar("T")

@@ -29,7 +29,7 @@ READERS: dict[str, Callable[[Path], Iterator[Numbered]]] = {
 }
 SPLITS = ("train", "validation", "test")
 # a row without these gets an empty text, a generated id, a split by hash
-OPTIONAL = {"id", "source", "slice", "split", "reasoning", "kind", "suite", "harmful_reasoning",
+OPTIONAL = {"id", "source", "slice", "split", "reasoning", "kind", "prefill", "suite", "harmful_reasoning",
             "benign_reasoning", "affirmative"}  # fmt: skip
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _MISSING = object()

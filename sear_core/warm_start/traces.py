@@ -129,6 +129,7 @@ def template_traces(
                 "reasoning": "\n".join(steps),
                 "answer": answer,
                 "kind": "trace",
+                "prefill": "",
             })  # fmt: skip
     return rows
 

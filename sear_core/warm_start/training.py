@@ -138,8 +138,12 @@ def encode_rows(
     """
     if not rows:
         return [], 0
-    prompts = [render_prompt(tokenizer, row["prompt"]) for row in rows]
-    completions = [render_completion(row["reasoning"], row["answer"]) for row in rows]
+    prefills = [row.get("prefill") or "" for row in rows]
+    prompts = [render_prompt(tokenizer, row["prompt"], prefill) for row, prefill in zip(rows, prefills, strict=True)]
+    completions = [
+        render_completion(row["reasoning"], row["answer"], prefill=prefill)
+        for row, prefill in zip(rows, prefills, strict=True)
+    ]
     prompt_ids = tokenizer(prompts)["input_ids"]
     completion_ids = tokenizer(completions, add_special_tokens=False)["input_ids"]
     examples, cut = [], 0
@@ -157,4 +161,5 @@ def encode_rows(
 
 
 def _texts(rows: Sequence[dict]) -> list[str]:
+    """What the tokenizer is trained on: what is to be written, not the prefills."""
     return [f"{row['prompt']}\n<think>\n{render_completion(row['reasoning'], row['answer'])}" for row in rows]

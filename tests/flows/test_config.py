@@ -34,7 +34,7 @@ def test_an_arm_differs_from_the_policy_section_by_its_few_lines():
         ("policy.group_size=1", "policy.group_size"),
         ('gate.candidate="recap"', "gate.candidate 'recap' is not among the arms"),
         ("policy", "expected KEY=VALUE"),
-        ("seed.x=3", "seed: Input should be a valid integer"),
+        ("seed.x=3", "'seed' is a value, not a section"),
     ],
 )
 def test_what_is_wrong_is_named(setting, told):

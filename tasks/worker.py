@@ -1,0 +1,78 @@
+"""The child's side of a heavy stage: a job file in, a result file out, both JSON.
+
+Run as `python -m tasks.worker JOB RESULT` (by `accelerate launch`), or called in a process that the fork server
+has forked with the libraries already imported. Only the main process of several writes the result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tasks.stage import Job, StageFailed, call_compute, write_json
+from tasks.tracking import RunLog
+
+# What every heavy stage needs; imported once by the fork server.
+PRELOAD = ["torch", "transformers", "trl", "sear_core.policy.training", "sear_core.warm_start.training",
+           "sear_core.reward_model.harm", "sear_core.reward_model.helpfulness",
+           "sear_core.evaluation.evaluate", "tasks.worker"]  # fmt: skip
+
+
+def run_job(job_file: str, result_file: str) -> None:
+    """Compute the stage that the job file describes; user errors and closed gates are results too."""
+    from mlflow import MlflowClient
+
+    from sear_core.errors import InputError
+    from tasks import handles
+
+    spec = json.loads(Path(job_file).read_text())
+    if threads := spec["threads"]:
+        import torch
+
+        torch.set_num_threads(threads)
+    first = int(os.environ.get("RANK", "0")) == 0
+    log = RunLog(MlflowClient(spec["tracking_uri"]), spec["run_id"]) if spec["run_id"] and first else None
+    job = Job(
+        name=spec["name"], arm=spec["arm"], section=spec["section"], out=Path(spec["out"]),
+        root=Path(spec["root"]), log=log, progress=_reporter(Path(job_file).with_name("progress")),
+        inputs={n: getattr(handles, kind).model_validate(h) for n, (kind, h) in spec["inputs"].items()},
+    )  # fmt: skip
+    started = time.perf_counter()
+    try:
+        result = call_compute(spec["module"], spec["compute"], job)
+    except InputError as error:
+        result = {"input_error": str(error)}
+    except StageFailed as error:
+        result = {"stage_failed": str(error)}
+    if first:
+        write_json(Path(result_file), {**result, "core_seconds": time.perf_counter() - started})
+
+
+def in_own_group(job_file: str, result_file: str) -> None:
+    """The same as the leader of a new process group, which can be stopped as a whole."""
+    os.setsid()
+    os.dup2(2, 1)  # a stage's output is talk, not the command's result
+    run_job(job_file, result_file)
+
+
+def _reporter(path: Path) -> Callable[[int, int], None]:
+    """Writes `done total` for the parent to read, at most twice a second."""
+    last = 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.5:
+            last = time.monotonic()
+            temporary = path.with_name("progress.tmp")
+            temporary.write_text(f"{done} {total}")
+            temporary.replace(path)
+
+    return report
+
+
+if __name__ == "__main__":
+    run_job(sys.argv[1], sys.argv[2])

@@ -1,0 +1,104 @@
+"""A heavy stage in a child process, forked or under `accelerate launch`: its result, its faults, its end."""
+
+import os
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from sear_core.errors import InputError
+from tasks.handles import Handle
+from tasks.launch import launch
+from tasks.stage import Job, Stage, StageFailed
+
+TOY = '''
+import os, sys, time
+from pathlib import Path
+from sear_core.errors import InputError
+from tasks.stage import StageFailed
+
+def compute(job):
+    print("talk on standard output")
+    (job.out / "pid").write_text(str(os.getpid()))
+    how = job.section["how"]
+    if how == "input":
+        raise InputError("row 3: wrong")
+    if how == "gate":
+        raise StageFailed("accuracy is 0.400, below 0.7")
+    if how == "dies":
+        os._exit(3)
+    if how == "hangs":
+        time.sleep(600)
+    Path(job.out / "made").write_text(job.inputs["prepare"].md5)
+    return {"metrics": {"answer": 42.0}, "name": job.name + job.arm}
+'''
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch):
+    """Launch the toy stage; returns launch's result."""
+    (tmp_path / "toy_heavy_stage.py").write_text(TOY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])]))
+
+    def started(launcher: str, how: str, cancelled: threading.Event | None = None) -> dict:
+        stage = Stage("toy", "toy_heavy_stage", Handle, {"how": how}, heavy=True)
+        (tmp_path / "out").mkdir()
+        job = Job("toy", "-arm", stage.section, {"prepare": Handle(path="/p", md5="abc")}, tmp_path / "out", tmp_path)
+        context = SimpleNamespace(
+            launcher=launcher, threads=1, cancelled=cancelled or threading.Event(),
+            tracker=SimpleNamespace(uri="sqlite:///none"),
+        )  # fmt: skip
+        return launch(stage, job, context)
+
+    return started
+
+
+@pytest.mark.parametrize("launcher", ["process", "accelerate"])
+def test_a_child_process_gives_back_what_the_stage_returned(start, launcher, tmp_path, capfd):
+    result = start(launcher, "works")
+    assert (result["metrics"], result["name"]) == ({"answer": 42.0}, "toy-arm")
+    assert (tmp_path / "out" / "made").read_text() == "abc"
+    assert int((tmp_path / "out" / "pid").read_text()) != os.getpid()
+    assert capfd.readouterr().out == ""  # standard output belongs to the command
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".json") == []
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "told"),
+    [
+        ("input", InputError, "row 3: wrong"),
+        ("gate", StageFailed, "accuracy is 0.400, below 0.7"),
+        ("dies", StageFailed, "stage toy: its process ended with exit code 3 and no result"),
+    ],
+)
+def test_a_childs_fault_is_the_stages_fault(start, how, error, told):
+    with pytest.raises(error) as raised:
+        start("process", how)
+    assert str(raised.value) == told
+
+
+def test_a_stage_is_stopped_when_another_has_failed(start, tmp_path):
+    cancelled = threading.Event()
+
+    def cancel():
+        while not (tmp_path / "out" / "pid").is_file():
+            time.sleep(0.05)
+        cancelled.set()
+
+    threading.Thread(target=cancel, daemon=True).start()
+    with pytest.raises(StageFailed, match="stopped, because another stage failed"):
+        start("process", "hangs", cancelled)
+    pid = int((tmp_path / "out" / "pid").read_text())
+    deadline = time.monotonic() + 5
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
