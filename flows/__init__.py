@@ -1,1 +1,1 @@
-"""When things happen: the order of the stages, retries and schedules (Prefect flows), and the `sear` command."""
+"""When: the order of the stages, retries and schedules (Prefect flows), and the `sear` command."""

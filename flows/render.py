@@ -84,7 +84,7 @@ def print_summary(result: Mapping[str, Any], out: Console | None = None) -> None
     stages = result.get("stages") or []
     if stages:
         cached = sum(bool(stage["cached"]) for stage in stages)
-        seconds = sum(stage["seconds"] for stage in stages)
+        seconds = result.get("seconds", sum(stage["seconds"] for stage in stages))
         out.print(f"{len(stages)} stages, {cached} from the store, {seconds:.0f} s", soft_wrap=True)
     model = result.get("model")
     if model:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import threading
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -39,12 +40,17 @@ def _strip_docstrings(tree: ast.AST) -> ast.AST:
     return tree
 
 
+# CPython 3.11's ast.parse must not run in two threads at once (python/cpython#106905).
+_ONE_PARSER = threading.RLock()
+
+
 @cache
 def file_hash(path: Path) -> str:
     """A hash of a Python file's syntax tree; of any other file's bytes."""
     data = path.read_bytes()
     if path.suffix == ".py":
-        data = ast.dump(_strip_docstrings(ast.parse(data))).encode()
+        with _ONE_PARSER:
+            data = ast.dump(_strip_docstrings(ast.parse(data))).encode()
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
@@ -59,7 +65,9 @@ def _module_file(module: str) -> Path | None:
 @cache
 def _imports(path: Path) -> frozenset[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    with _ONE_PARSER:
+        tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -126,8 +127,9 @@ def plain_run(call, monkeypatch):
     from tasks.stage import run_stage
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlruns' / 'mlflow.db'}")
-    monkeypatch.setattr(run, "pipeline", run.pipeline.fn)
-    monkeypatch.setattr(run, "run_task", run_stage)
+    plain = run.pipeline.fn
+    monkeypatch.setattr(run, "pipeline", SimpleNamespace(with_options=lambda **_: plain))
+    monkeypatch.setattr(run, "prefect_task", lambda stage: run_stage)
     return call
 
 
@@ -164,8 +166,8 @@ def test_a_planted_think_tag_closes_the_data_gate_before_anything_is_trained(run
     row["prompt"] += " <think>"
     (sources / "evaluation.jsonl").write_text("\n".join([json.dumps(row), *lines[1:]]) + "\n")
     called = run_sear(
-        workspace, "run", "--preset", "smoke", "--set", f"data.root={sources.parent}", "--until", "warm_start",
-        "--json",
+        workspace, "run", "--preset", "smoke", "--set", f"data.root={sources.parent}",
+        "--until", "warm_start", "--json",
     )  # fmt: skip
     assert (called.code, called.out) == (1, "")
     last = called.err.strip().splitlines()[-1]

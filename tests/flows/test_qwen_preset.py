@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from flows.config import load_config
+from sear_core.schema import TABLES
 from sear_core.tiny_model import build_qwen2_directory
 
 ROWS = 24
-WORDS = (
+WORDS = (  # noqa: SIM905
     "amber basil cedar delta ember fable grove harbor island juniper kettle lantern meadow nectar orchard "
     "pebble quartz ribbon saddle timber umbrella velvet willow yarrow zephyr acorn bramble clover dune easel"
 ).split()
@@ -50,7 +51,11 @@ def fill(row: dict[str, Any], source: Any, number: int) -> None:
         for part in template.split("{")[1:]:
             name = part.partition("}")[0]
             put(row, name, text((source.path, number, name)))
-    needed = {"preferences": ("chosen", "rejected"), "answer_labels": ("answer", "label"), "warm_start": ("answer",)}
+    needed = {
+        "preferences": ("chosen", "rejected"),
+        "answer_labels": ("answer", "label"),
+        "warm_start": ("answer",),
+    }
     for column in ("prompt", *needed.get(source.role, ()), *source.columns):
         if column not in {*source.templates, *source.constants}:
             name = source.columns.get(column, column)
@@ -59,8 +64,13 @@ def fill(row: dict[str, Any], source: Any, number: int) -> None:
 
 
 def tree(number: int) -> dict[str, Any]:
-    replies = [{"text": text(("reply", number, rank)), "role": "assistant", "rank": rank} for rank in range(2)]
-    return {"message_tree_id": str(number), "prompt": {"text": text(("tree", number)), "lang": "en", "replies": replies}}
+    replies = [
+        {"text": text(("reply", number, rank)), "role": "assistant", "rank": rank} for rank in range(2)
+    ]
+    return {
+        "message_tree_id": str(number),
+        "prompt": {"text": text(("tree", number)), "lang": "en", "replies": replies},
+    }
 
 
 def dialogue(number: int) -> dict[str, Any]:
@@ -96,8 +106,7 @@ TINY = {
     # size
     "warm_start.max_length": 256, "reward_model.harm.max_length": 256, "reward_model.helpfulness.max_length": 256,
     "policy.max_completion_length": 24, "evaluation.max_new_tokens": 24, "evaluation.limit": 6,
-    "policy.max_prompt_length": 256, **{f"validation.min_rows.{t}": 1 for t in (
-        "rl_prompts", "warm_start", "step_labels", "answer_labels", "preferences", "evaluation")},
+    "policy.max_prompt_length": 256, **{f"validation.min_rows.{table}": 1 for table in TABLES},
     # precision
     "warm_start.model.dtype": "float32", "reward_model.model.dtype": "float32", "warm_start.bf16": False,
     "reward_model.harm.bf16": False, "reward_model.helpfulness.bf16": False, "policy.bf16": False,
@@ -159,7 +168,10 @@ def test_the_preset_runs_on_a_tiny_qwen2_directory(settings, workspace, run_sear
         assert config["model_type"] == "qwen2"
         assert not list(folder.glob("adapter*"))  # LoRA is merged
         tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
-        assert tokenizer["tokenizer_class"].startswith("Qwen2Tokenizer") and tokenizer["eos_token"] == "<|im_end|>"
+        assert (
+            tokenizer["tokenizer_class"].startswith("Qwen2Tokenizer")
+            and tokenizer["eos_token"] == "<|im_end|>"
+        )
         assert "<|im_start|>" in _chat_template(folder)
 
 

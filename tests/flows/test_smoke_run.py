@@ -87,7 +87,7 @@ def test_the_json_has_the_shape_of_the_contract(smoke):
     assert result["schema_version"] == 1 and result["status"] == "finished"
     assert [stage["name"] for stage in result["stages"]] == STAGES
     for stage in result["stages"]:
-        assert set(stage) == {"name", "cached", "seconds", "reason"}
+        assert {"name", "cached", "seconds", "reason"} <= set(stage)
         assert (stage["cached"], stage["reason"]) == (False, "never run")
         assert stage["seconds"] > 0
     assert result["data"]["dvc_md5"] == tracked_version(smoke.root / "data.dvc").md5

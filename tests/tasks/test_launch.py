@@ -13,7 +13,7 @@ from tasks.handles import Handle
 from tasks.launch import launch
 from tasks.stage import Job, Stage, StageFailed
 
-TOY = '''
+TOY = """
 import os, sys, time
 from pathlib import Path
 from sear_core.errors import InputError
@@ -33,7 +33,7 @@ def compute(job):
         time.sleep(600)
     Path(job.out / "made").write_text(job.inputs["prepare"].md5)
     return {"metrics": {"answer": 42.0}, "name": job.name + job.arm}
-'''
+"""
 
 
 @pytest.fixture
@@ -46,7 +46,14 @@ def start(tmp_path: Path, monkeypatch):
     def started(launcher: str, how: str, cancelled: threading.Event | None = None) -> dict:
         stage = Stage("toy", "toy_heavy_stage", Handle, {"how": how}, heavy=True)
         (tmp_path / "out").mkdir()
-        job = Job("toy", "-arm", stage.section, {"prepare": Handle(path="/p", md5="abc")}, tmp_path / "out", tmp_path)
+        job = Job(
+            "toy",
+            "-arm",
+            stage.section,
+            {"prepare": Handle(path="/p", md5="abc")},
+            tmp_path / "out",
+            tmp_path,
+        )
         context = SimpleNamespace(
             launcher=launcher, threads=1, cancelled=cancelled or threading.Event(),
             tracker=SimpleNamespace(uri="sqlite:///none"),
