@@ -238,7 +238,7 @@ def test_a_changed_setting_runs_its_stage_and_what_hangs_on_it_and_nothing_else(
     assert to_run == {
         "policy.grpo", "policy.sear", "evaluation.grpo", "evaluation.sear", "compare", "report", "register",
     }  # fmt: skip
-    assert found["policy.sear"][1] == "config beta: 0.03 → 0.05"
+    assert found["policy.sear"][1] == "config beta: 0.02 → 0.05"
     assert found["evaluation.sear"][1] == "waits for policy.sear"
     one_arm = smoke.plan("arm.sear.beta=0.05")
     assert one_arm["policy.grpo"] == one_arm["evaluation.grpo"] == (True, "unchanged")
