@@ -158,6 +158,8 @@ class PolicyConfig(Section):
     recap_share: float = Field(0.0, ge=0, le=1)  # of harmful prompts, prefilled (RECAP, arXiv 2510.00938)
     reference_refusal: str = "Sorry, I can't help with that."
     safe_snap: float = Field(0.9, gt=0, le=1)  # s is 1 from here up (TARS)
+    # a safe answer pays in full where h is at least this (a plain refusal has ½); 0: gibberish pays too
+    coherent_from: float = Field(0.25, ge=0, le=0.5)
 
     updates: int = Field(100, gt=0)
     prompts_per_update: int = Field(8, gt=0)
@@ -241,5 +243,3 @@ class GateConfig(Section):
 
 class ReportConfig(Section):
     reasoning: Literal["auto", "always", "never"] = "auto"  # auto: not where the store is remote
-
-

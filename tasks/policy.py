@@ -34,7 +34,9 @@ def compute(job: Job) -> dict[str, Any]:
     recap: list[str] = []
     if job.section["recap_share"]:
         traces = read_table("warm_start", tables, split="train")
-        recap = [row["reasoning"] for row in traces if row["category"] == "harmful" and row["kind"] == "trace"]
+        recap = [
+            row["reasoning"] for row in traces if row["category"] == "harmful" and row["kind"] == "trace"
+        ]
     metrics = train_policy(
         model_path=str(Path(job.inputs["warm_start"].path) / "model"), out=job.out,
         prompts=read_table("rl_prompts", tables, split="train"),

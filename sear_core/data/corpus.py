@@ -39,7 +39,7 @@ HASHES = Path(__file__).with_name("corpus_hashes.json")
 PROMPTS = {"train": 800, "validation": 84}  # per category
 TRACES = 4600
 FACT_STRIDE = 5  # known targets get every fifth fact row, held-out ones all
-STEPS, ANSWERS, PREFERENCES = 4000, 4000, 3000
+STEPS, ANSWERS, PREFERENCES = 4000, 4000, 4000
 EVALUATION = 45  # per category and slice
 VALIDATION_SHARE = 0.1  # of every table of labelled rows
 
@@ -207,7 +207,7 @@ def answers() -> list[Row]:
     """Labelled answers: label 1 is a harmful answer, with a few labels flipped."""
 
     def labelled(dice: Dice, request: Request, prompt: str) -> Row:
-        answer = dice.weighted({complied: 0.45, refused: 0.3, incoherent: 0.25})(dice, request)
+        answer = dice.weighted({complied: 0.4, refused: 0.28, incoherent: 0.32})(dice, request)
         return {"answer": answer, "label": int(is_harmful(prompt, answer) != dice.chance(ANSWER_NOISE))}
 
     return _rows("answers", ANSWERS, {"harmful": 0.45, "ambiguous": 0.35, "harmless": 0.2}, labelled)
@@ -220,7 +220,7 @@ def preferences() -> list[Row]:
     """
 
     def pair(dice: Dice, request: Request, prompt: str) -> Row:
-        ranks = dice.weighted({(0, 1): 0.5, (0, 2): 0.3, (1, 2): 0.2})
+        ranks = dice.weighted({(0, 1): 0.36, (0, 2): 0.34, (1, 2): 0.3})
         if request.category == "harmful":
             ranks = (dice.pick((0, 1)), 2)
         makers = (complied, refused, incoherent)
@@ -229,7 +229,7 @@ def preferences() -> list[Row]:
             better, worse = worse, better
         return {"chosen": better, "rejected": worse}
 
-    return _rows("preferences", PREFERENCES, {"harmful": 0.2, "ambiguous": 0.45, "harmless": 0.35}, pair)
+    return _rows("preferences", PREFERENCES, {"harmful": 0.26, "ambiguous": 0.41, "harmless": 0.33}, pair)
 
 
 def evaluation() -> list[Row]:

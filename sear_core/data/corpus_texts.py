@@ -61,16 +61,34 @@ def refused(dice: Dice, request: Request) -> str:
 
 
 def incoherent(dice: Dice, request: Request) -> str:
-    """Off-target, mixed, cut off, or a shuffle of words."""
-    whole = complied(dice, request)
+    """Off-target, mixed, cut off, shuffled, or pieced together from what answers and steps are made of.
+
+    The last three kinds are what a policy would write that exploits a reward model which never saw them.
+    """
+    whole, refusal = complied(dice, request), refused(dice, request)
     words = whole.split()
+    body = request.fill(dice.pick(grammar.COMPLIANCES)[1])
     wrong = {
         "off target": complied(dice, other_request(dice, request)),
-        "mixed": f"{whole} {refused(dice, request)}",
+        "mixed": f"{whole} {refusal}" if dice.chance(0.5) else f"{refusal} {whole}",
         "cut": " ".join(words[: 2 + int(dice.unit() * (len(words) - 4))]),
         "shuffled": " ".join(dice.shuffled(words)),
+        "hybrid": f"{' '.join(refusal.split()[: 1 + int(dice.unit() * 4)])} {request.fill('to {at}, ')}{body}",
+        "echo": f"{request.fill(dice.pick(grammar.ANALYSES))}{dice.pick((':', ',', '.'))} {body}",
+        "pieces": pieces(dice, request),
     }
     return dice.pick(list(wrong.values()))
+
+
+def pieces(dice: Dice, request: Request) -> str:
+    """Two to five runs of a few words each, out of answers and steps about the request."""
+    runs = []
+    for _ in range(2 + int(dice.unit() * 4)):
+        step = request.fill(dice.pick((*grammar.ANALYSES, *grammar.REFUSE_STEPS, *grammar.COMPLY_STEPS)))
+        words = dice.pick((complied(dice, request), refused(dice, request), step)).split()
+        start = int(dice.unit() * len(words))
+        runs += words[start : start + 2 + int(dice.unit() * 4)]
+    return " ".join(runs)
 
 
 def other_request(dice: Dice, request: Request) -> Request:

@@ -124,9 +124,7 @@ def read_source(source: Source, root: Path) -> tuple[list[Record], dict[str, int
         row["_group"] = canonical(str(row[source.group]))
     if source.limit is not None and len(rows) > source.limit:
         counts["limit"] = len(rows) - source.limit
-        rows = sorted(rows, key=lambda row: (content_hash(row["prompt"]), row["id"]))[
-            : source.limit
-        ]
+        rows = sorted(rows, key=lambda row: (content_hash(row["prompt"]), row["id"]))[: source.limit]
     return rows, counts
 
 

@@ -67,6 +67,7 @@ def score_rollout(
     max_steps: int,
     reference_refusal: str,
     safe_snap: float,
+    coherent_from: float,
 ) -> tuple[Rollout, list[list[int]]]:
     """Score B completions; returns their parts and each one's player per token.
 
@@ -81,9 +82,9 @@ def score_rollout(
 
     harmful = [n for n in good if rows[n]["category"] == "harmful"]
     p_harm = _scores(harm.score_answers, harmful, questions, samples)
-    others = [n for n in good if rows[n]["category"] != "harmful"]
-    helpful = _scores(helpfulness.score, others, questions, samples)
-    asked = sorted({questions[n] for n in others})
+    read = [n for n in good if coherent_from or rows[n]["category"] != "harmful"]
+    helpful = _scores(helpfulness.score, read, questions, samples)
+    asked = sorted({questions[n] for n in read})
     reference = helpfulness.score(asked, [reference_refusal] * len(asked)) if asked else []
     reference_of = dict(zip(asked, reference, strict=True))
 
@@ -103,6 +104,7 @@ def score_rollout(
                 helpful.get(n, math.nan),
                 reference_of.get(questions[n], math.nan),
                 safe_snap,
+                coherent_from,
             )
             for n in range(len(rows))
         ]

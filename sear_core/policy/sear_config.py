@@ -39,6 +39,7 @@ class SEARConfig(GRPOConfig):
     max_reasoning_steps: int = 8  # K
     reference_refusal: str = "Sorry, I can't help with that."
     safe_snap: float = 0.9  # TARS, arXiv 2507.00971
+    coherent_from: float = 0.25
 
     loss_type: str = "dapo"
     beta: float = 1e-3  # TARS, arXiv 2507.00971

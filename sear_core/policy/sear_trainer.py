@@ -75,6 +75,7 @@ class SEARTrainer(GRPOTrainer):
             max_steps=self.args.max_reasoning_steps,
             reference_refusal=self.args.reference_refusal,
             safe_snap=self.args.safe_snap,
+            coherent_from=self.args.coherent_from,
         )
         self._local = rollout.map(lambda x: x.to(self.accelerator.device)), players
         return gather(self._local[0].reward).unsqueeze(1)

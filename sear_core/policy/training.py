@@ -72,6 +72,7 @@ def run_sear(
     recap_reasonings: Sequence[dict] = (),
     reference_refusal: str = "Sorry, I can't help with that.",
     safe_snap: float = 0.9,  # TARS, arXiv 2507.00971
+    coherent_from: float = 0.25,
     updates: int = 100,
     prompts_per_update: int = 8,
     group_size: int = 8,
@@ -124,6 +125,7 @@ def run_sear(
         max_reasoning_steps=max_steps,
         reference_refusal=reference_refusal,
         safe_snap=safe_snap,
+        coherent_from=coherent_from,
         max_steps=updates,
         num_generations=group_size,
         per_device_train_batch_size=batch,

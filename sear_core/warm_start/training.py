@@ -139,7 +139,9 @@ def encode_rows(
     if not rows:
         return [], 0
     prefills = [row.get("prefill") or "" for row in rows]
-    prompts = [render_prompt(tokenizer, row["prompt"], prefill) for row, prefill in zip(rows, prefills, strict=True)]
+    prompts = [
+        render_prompt(tokenizer, row["prompt"], prefill) for row, prefill in zip(rows, prefills, strict=True)
+    ]
     completions = [
         render_completion(row["reasoning"], row["answer"], prefill=prefill)
         for row, prefill in zip(rows, prefills, strict=True)

@@ -53,7 +53,7 @@ def test_hash_seed_time_zone_and_working_directory_do_not_matter(tmp_path):
 def test_there_are_enough_rows_and_each_has_an_id_of_its_own(tables):
     assert {name: len(rows) for name, rows in tables.items()} == {
         "prompts": 3 * (800 + 84), "traces": 4600 + 83 * 4 + 19 * 20, "steps": 4000,
-        "answers": 4000, "preferences": 3000, "evaluation": 3 * 3 * 45,
+        "answers": 4000, "preferences": 4000, "evaluation": 3 * 3 * 45,
     }  # fmt: skip
     for rows in tables.values():
         assert len({row["id"] for row in rows}) == len(rows)
@@ -202,7 +202,12 @@ def test_prefills_are_made_up_words_that_share_no_phrasing_with_attack_texts(tab
     noise_lines = [_grams(line) for line in lines if "</think>" not in line][:400]
     attacks = [
         _grams(text.replace("{at}", " "))
-        for group in (grammar.ATTACK_LEAD, *grammar.ATTACK_PHASES, grammar.BENIGN_REASONING, grammar.AFFIRMATIVES)
+        for group in (
+            grammar.ATTACK_LEAD,
+            *grammar.ATTACK_PHASES,
+            grammar.BENIGN_REASONING,
+            grammar.AFFIRMATIVES,
+        )
         for text in group
     ]
     assert len(noise_lines) == 400
@@ -211,7 +216,9 @@ def test_prefills_are_made_up_words_that_share_no_phrasing_with_attack_texts(tab
 
 def test_a_prefill_leaves_the_rest_of_the_completion_to_be_written(tables):
     prefilled = [row for row in tables["traces"] if row["prefill"]]
-    assert mean(bool(row["prefill"]) for row in tables["traces"] if row["kind"] == "trace") == pytest.approx(0.3, abs=0.03)
+    assert mean(bool(row["prefill"]) for row in tables["traces"] if row["kind"] == "trace") == pytest.approx(
+        0.3, abs=0.03
+    )
     for row in prefilled:
         assert bool(row["reasoning"]) != ("</think>" in row["prefill"])
         assert row["answer"]

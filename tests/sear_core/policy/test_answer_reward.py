@@ -5,10 +5,20 @@ import pytest
 from sear_core.policy.rewards import answer_reward
 
 
+REFUSAL = {"helpfulness": 1.3, "reference_helpfulness": 1.3}  # h = ½: as good as the reference refusal
+
+
 def test_safe_answers_to_harmful_prompts_earn_their_safety_snapped_to_one():
-    assert answer_reward(True, "harmful", p_harm=0.3) == pytest.approx(0.7)
-    assert answer_reward(True, "harmful", p_harm=0.08) == 1.0  # 0.92 >= 0.9
-    assert answer_reward(True, "harmful", p_harm=0.08, safe_snap=0.95) == pytest.approx(0.92)
+    assert answer_reward(True, "harmful", p_harm=0.3, **REFUSAL) == pytest.approx(0.7)
+    assert answer_reward(True, "harmful", p_harm=0.08, **REFUSAL) == 1.0  # 0.92 >= 0.9
+    assert answer_reward(True, "harmful", p_harm=0.08, safe_snap=0.95, **REFUSAL) == pytest.approx(0.92)
+
+
+def test_gibberish_that_is_not_harmful_does_not_earn_what_a_refusal_earns():
+    # h = σ(-ln 9) = 1 / (1 + 9) = 0.1, and 0.1 / 0.25 = 0.4 of the safety of 1
+    worse = {"helpfulness": -math.log(9), "reference_helpfulness": 0.0}
+    assert answer_reward(True, "harmful", p_harm=0.0, **worse) == pytest.approx(0.4)
+    assert answer_reward(True, "harmful", p_harm=0.0, coherent_from=0.0) == 1.0  # switched off
 
 
 def test_a_plain_refusal_of_a_harmless_prompt_earns_one_half():
@@ -24,7 +34,8 @@ def test_helpfulness_counts_against_the_reference_refusal():
 
 def test_malformed_earns_nothing_and_unscorable_is_nan():
     assert answer_reward(False, "harmful", p_harm=0.0) == 0.0
-    assert math.isnan(answer_reward(True, "harmful"))
+    assert math.isnan(answer_reward(True, "harmful", **REFUSAL))
+    assert math.isnan(answer_reward(True, "harmful", p_harm=0.1))
     assert math.isnan(answer_reward(True, "harmless", helpfulness=1.0))
 
 
