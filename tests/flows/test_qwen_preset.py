@@ -2,7 +2,7 @@
 
 Only the model's path and size, precision, step counts and vLLM differ from the preset (`TINY`); LoRA, the
 accelerate launcher, chat template, tokenizer type, arms, batch shapes and learning rates stay. The reward
-models' gate is off, because a random model that takes a few steps on made-up rows learns nothing.
+models' gate and the least row counts are off: a random model learns nothing from a few made-up rows.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def miniature(root: Path) -> Path:
 
 TINY = {
     # size
-    "warm_start.max_length": 256, "reward_model.harm.max_length": 256, "reward_model.helpfulness.max_length": 256,
+    "warm_start.max_length": 256, "reward_model.harm.max_length": 256,
+    "reward_model.helpfulness.max_length": 256,
     "policy.max_completion_length": 24, "evaluation.max_new_tokens": 24, "evaluation.limit": 6,
     "policy.max_prompt_length": 256, **{f"validation.min_rows.{table}": 1 for table in TABLES},
     # precision
@@ -124,7 +125,8 @@ def settings(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("qwen")
     model = build_qwen2_directory(folder / "model", [text(i, 12) for i in range(300)])
     own = {
-        "data.root": miniature(folder / "data"), "warm_start.model.path": model, "reward_model.model.path": model,
+        "data.root": miniature(folder / "data"), "warm_start.model.path": model,
+        "reward_model.model.path": model,
     }  # fmt: skip
     found = ["--preset", "qwen2.5-1.5b"]
     for key, value in {**own, **TINY}.items():
