@@ -51,7 +51,9 @@ def compute(job: Job) -> dict[str, Any]:
         rows=read_table("preferences", tables), out=job.out / "helpfulness", **shared, **helpful_options,
         callbacks=(training_callback(job, "helpfulness/"),),
     )  # fmt: skip
-    metrics = finite({f"harm.{k}": v for k, v in harm.items()} | {f"helpfulness.{k}": v for k, v in helpfulness.items()})
+    metrics = finite(
+        {f"harm.{k}": v for k, v in harm.items()} | {f"helpfulness.{k}": v for k, v in helpfulness.items()}
+    )
     write_json(job.out / "quality.json", metrics)
     if section["gate"]:
         check(metrics, section["harm"]["min_auroc"], section["helpfulness"]["min_pair_accuracy"])
@@ -60,9 +62,15 @@ def compute(job: Job) -> dict[str, Any]:
 
 def check(metrics: Mapping[str, float], min_auroc: float, min_pair_accuracy: float) -> None:
     """Raise StageFailed for every held-out figure below its threshold, or missing altogether."""
-    bounds = {"harm.auroc.answers": min_auroc, "harm.auroc.steps": min_auroc, "helpfulness.pair_accuracy": min_pair_accuracy}
+    bounds = {
+        "harm.answers.auroc": min_auroc,
+        "harm.steps.auroc": min_auroc,
+        "helpfulness.pairs.accuracy": min_pair_accuracy,
+    }
     low = [
-        f"{name} is {metrics[name]:.3f}, below {bound}" if name in metrics else f"{name} could not be measured"
+        f"{name} is {metrics[name]:.3f}, below {bound}"
+        if name in metrics
+        else f"{name} could not be measured"
         for name, bound in bounds.items()
         if metrics.get(name, -1.0) < bound
     ]
