@@ -24,7 +24,9 @@ app = App(
 )
 
 Preset = Annotated[str | None, Parameter(help="A named config: demo (default), smoke, public, qwen2.5-1.5b.")]
-ConfigFile = Annotated[Path | None, Parameter(name="--config", help="A TOML config file instead of a preset.")]
+ConfigFile = Annotated[
+    Path | None, Parameter(name="--config", help="A TOML config file instead of a preset.")
+]
 Sets = Annotated[
     list[str] | None,
     Parameter(name="--set", negative="", help="Change one key, such as --set policy.updates=50; repeatable."),
@@ -35,7 +37,8 @@ Start = Annotated[
 Until = Annotated[str | None, Parameter(help="Stop after this stage.")]
 Fresh = Annotated[bool, Parameter(negative="", help="Use nothing from the store.")]
 Json = Annotated[
-    bool, Parameter(name="--json", negative="", help="One JSON object on standard output, nothing else there.")
+    bool,
+    Parameter(name="--json", negative="", help="One JSON object on standard output, nothing else there."),
 ]
 
 

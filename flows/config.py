@@ -45,7 +45,7 @@ class PipelineConfig(Section):
 
     seed: int = 0
     experiment: str = "sear"
-    arms: list[str] = ["grpo", "sear"]  # beside the warm start, which is always evaluated
+    arms: list[str] = Field(default=["grpo", "sear"])  # beside the warm start, which is always evaluated
     launcher: Literal["inprocess", "process", "accelerate"] = "inprocess"
     workers: int = Field(1, ge=1)  # stages that run side by side; more than 1 needs child processes
     data: DataConfig = DataConfig()
@@ -91,7 +91,9 @@ def presets() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
-def load_config(preset: str | None = None, file: Path | None = None, sets: list[str] | None = None) -> PipelineConfig:
+def load_config(
+    preset: str | None = None, file: Path | None = None, sets: list[str] | None = None
+) -> PipelineConfig:
     """Read a preset or a file and apply `a.b=c` settings. Raises InputError naming file and key."""
     if file is not None and preset is not None:
         raise InputError("--preset and --config exclude each other")
@@ -124,7 +126,9 @@ def _read(file: Path) -> dict[str, Any]:
         return tree
     parent = PRESETS / f"{base}.toml"
     if not isinstance(base, str) or not parent.is_file() or parent == file.resolve():
-        raise InputError(f"{file}: extends {base!r}, which is no other preset; there are: " + ", ".join(presets()))
+        raise InputError(
+            f"{file}: extends {base!r}, which is no other preset; there are: " + ", ".join(presets())
+        )
     return _merge(_read(parent), tree)
 
 

@@ -1,7 +1,7 @@
 """The DAG, declared once: the flow runs it, `sear plan` reads it.
 
-    version ─► prepare ─► validate ─┬─► warm_start ─┬─► policy.<arm> ─► evaluation.<arm> ─┐
-                                    └─► reward_model┘   (warm start)  ─► evaluation.sft ──┼─► compare ─► report ─► register
+version ─► prepare ─► validate ─┬─► warm_start ─┬─► policy.<arm> ─► evaluation.<arm> ─┐
+                                └─► reward_model┘   (warm start)  ─► evaluation.sft ──┼─► compare ─► report ─► register
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def select(dag: list[Stage], name: str, flag: str) -> list[Stage]:
     """The stages a name means: itself, or `policy` for every `policy.<arm>`."""
     found = [stage for stage in dag if stage.name == name or stage.name.startswith(f"{name}.")]
     if not found:
-        raise InputError(f"{flag} {name!r}: no such stage; there are: " + ", ".join(stage.name for stage in dag))
+        raise InputError(
+            f"{flag} {name!r}: no such stage; there are: " + ", ".join(stage.name for stage in dag)
+        )
     return found
 
 
@@ -77,7 +79,9 @@ class Selection:
     force: frozenset[str]
 
 
-def selection(config: PipelineConfig, tracking_uri: str, start: str | None, until: str | None, fresh: bool) -> Selection:
+def selection(
+    config: PipelineConfig, tracking_uri: str, start: str | None, until: str | None, fresh: bool
+) -> Selection:
     """Apply `--from`, `--until` and `--fresh`: from a stage on all is computed anew; fresh: all of it."""
     dag = stages(config, tracking_uri)
     force: frozenset[str] = frozenset()
@@ -93,5 +97,3 @@ def selection(config: PipelineConfig, tracking_uri: str, start: str | None, unti
                 needed |= {stage.name, *stage.needs}
         dag = [stage for stage in dag if stage.name in needed]
     return Selection(dag, force)
-
-

@@ -15,7 +15,11 @@ from tasks.workspace import Workspace
 
 
 def plan(
-    settings: PipelineConfig, workspace: Workspace, start: str | None = None, until: str | None = None, fresh: bool = False
+    settings: PipelineConfig,
+    workspace: Workspace,
+    start: str | None = None,
+    until: str | None = None,
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """{"stages": [{"name", "cached", "reason"}]} in the order of the run.
 

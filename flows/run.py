@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.futures import as_completed
+from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -49,7 +49,8 @@ def execute(
     and their partial outputs stay for the next try; then the failure is raised.
     """
     handles: dict[str, Handle] = {}
-    pending, running = list(dag), {}
+    pending = list(dag)
+    running: dict[PrefectFuture[Any], Stage] = {}
     try:
         while pending or running:
             ready = [stage for stage in pending if all(need in handles for need in stage.needs)]
@@ -160,7 +161,13 @@ def summarise(
         "status": "finished",
         "data": {"dvc_md5": handles["version"].md5, "prepared_sha256": getattr(prepared, "sha256", None)},
         "stages": [
-            {"name": o.name, "cached": o.cached, "seconds": o.seconds, "core_seconds": o.core_seconds, "reason": o.reason}
+            {
+                "name": o.name,
+                "cached": o.cached,
+                "seconds": o.seconds,
+                "core_seconds": o.core_seconds,
+                "reason": o.reason,
+            }
             for o in context.outcomes
         ],
         "arms": arms,
@@ -189,8 +196,9 @@ def run(
             with tempfile.NamedTemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise InputError(f"{folder}: cannot be written: {error.strerror}; the run keeps its store there") from None
-    sized = pipeline.with_options(task_runner=ThreadPoolTaskRunner(max_workers=settings.workers))
+            raise InputError(
+                f"{folder}: cannot be written: {error.strerror}; the run keeps its store there"
+            ) from None
+    runner: Any = ThreadPoolTaskRunner(max_workers=settings.workers)
+    sized = pipeline.with_options(task_runner=runner)
     return sized(settings.model_dump(mode="json"), str(workspace.root), start, until, fresh, quiet, started)
-
-

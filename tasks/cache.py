@@ -108,7 +108,9 @@ class Store:
     def _what_changed(self, parts: Parts) -> str:
         """Compare with the newest entry of the same stage; name the differences."""
         entries = sorted(
-            (self.root / parts.stage).glob("*/entry.json"), key=lambda path: path.stat().st_mtime, reverse=True
+            (self.root / parts.stage).glob("*/entry.json"),
+            key=lambda path: path.stat().st_mtime,
+            reverse=True,
         )
         for path in entries:
             try:

@@ -12,7 +12,9 @@ def training_callback(job: Job, prefix: str = "") -> Any:
     from transformers import TrainerCallback
 
     class StageCallback(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+        ) -> None:
             if job.log is not None and state.is_world_process_zero:
                 kept = {k: v for k, v in (logs or {}).items() if not k.startswith("profiling/")}
                 job.log.metrics({f"{prefix}{k}": v for k, v in kept.items()}, step=state.global_step)

@@ -59,7 +59,12 @@ def compute_version(job: Job) -> dict[str, Any]:
     root = (job.root / Path(job.section["root"]).expanduser()).resolve()
     paths = job.section["paths"]
     rows = sum(count_rows(root, path) for path in paths)
-    return {"path": str(root), "md5": data_version(root, paths), "rows": rows, "metrics": {"rows": float(rows)}}
+    return {
+        "path": str(root),
+        "md5": data_version(root, paths),
+        "rows": rows,
+        "metrics": {"rows": float(rows)},
+    }
 
 
 def compute_prepare(job: Job) -> dict[str, Any]:
@@ -74,7 +79,9 @@ def compute_prepare(job: Job) -> dict[str, Any]:
     return {
         "sha256": table_hash(tables),
         "tables": report.rows,
-        "metrics": finite({f"rows.{name}": n for name, n in report.rows.items()} | {"removed": report.removed}),
+        "metrics": finite(
+            {f"rows.{name}": n for name, n in report.rows.items()} | {"removed": report.removed}
+        ),
     }
 
 

@@ -52,7 +52,6 @@ def decide(
             difference = candidate[name] - champion[name]
             passed = difference >= -margin
             ok &= passed
-            reasons.append(
-                f"{name} {difference:+.3f} against the champion {'is within' if passed else 'exceeds'} the margin {margin:.3f}"
-            )
+            verdict = "is within" if passed else "exceeds"
+            reasons.append(f"{name} {difference:+.3f} against the champion {verdict} the margin {margin:.3f}")
     return Decision(ok, reasons)

@@ -10,12 +10,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 1
-
 
 class Handle(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     path: str
     md5: str  # of the directory: DVC's way for sources, tasks/cache.py's for outputs
     run_id: str = ""  # the MLflow run that computed it

@@ -50,7 +50,10 @@ def launch(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
         from tasks.stage import call_compute
 
         started = time.perf_counter()
-        return {**call_compute(stage.module, stage.compute, job), "core_seconds": time.perf_counter() - started}
+        return {
+            **call_compute(stage.module, stage.compute, job),
+            "core_seconds": time.perf_counter() - started,
+        }
     return _in_child(stage, job, context)
 
 
@@ -121,7 +124,16 @@ def _accelerate_defaults() -> list[str]:
 
     if os.environ.get("ACCELERATE_CONFIG_FILE") or Path(default_config_file).is_file():
         return []
-    options = ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    options = [
+        "--num_processes",
+        "1",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    ]
     return options if shutil.which("nvidia-smi") else ["--cpu", *options]
 
 

@@ -58,9 +58,7 @@ def version_exists(uri: str, name: str, version: str) -> bool:
     return True
 
 
-def register(
-    uri: str, name: str, source: str, run_id: str, tags: dict[str, str], promote: bool
-) -> str:
+def register(uri: str, name: str, source: str, run_id: str, tags: dict[str, str], promote: bool) -> str:
     """Create a version, point `candidate` at it, and `champion` too where the gate passed. Returns the version."""
     client = MlflowClient(uri)
     try:

@@ -40,7 +40,7 @@ def compute(job: Job) -> dict[str, Any]:
     metrics = train_policy(
         model_path=str(Path(job.inputs["warm_start"].path) / "model"), out=job.out,
         prompts=read_table("rl_prompts", tables, split="train"),
-        harm_path=str(rewards / "harm"), helpfulness_path=str(rewards / "helpfulness"),
+        harm_path=rewards / "harm", helpfulness_path=rewards / "helpfulness",
         recap_reasonings=recap, callbacks=(training_callback(job),), **job.section,
     )  # fmt: skip
     return {"name": job.arm, "metrics": finite(metrics)}

@@ -59,7 +59,12 @@ def compute(job: Job) -> dict[str, Any]:
     }  # fmt: skip
     name = job.section["name"]
     version = model_registry.register(client.tracking_uri, name, source, run_id, tags, decision["promote"])
-    result = {"name": name, "version": version, "promoted": decision["promote"], "reasons": decision["reasons"]}
+    result = {
+        "name": name,
+        "version": version,
+        "promoted": decision["promote"],
+        "reasons": decision["reasons"],
+    }
     write_json(job.out / "decision.json", result)
     return result
 

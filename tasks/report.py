@@ -49,7 +49,9 @@ def champion_state(stage: Stage, inputs: Mapping[str, Handle], workspace: Worksp
     from tasks import model_registry
     from tasks.tracking import tracking_uri
 
-    champion = model_registry.by_alias(tracking_uri(workspace), stage.section["model"], model_registry.CHAMPION)
+    champion = model_registry.by_alias(
+        tracking_uri(workspace), stage.section["model"], model_registry.CHAMPION
+    )
     own = inputs[f"evaluation.{stage.section['gate']['candidate']}"].md5
     if champion is None or champion.tags.get("evaluation.md5") == own:
         return {"champion": "none"}
@@ -63,13 +65,19 @@ def compute_compare(job: Job) -> dict[str, Any]:
 
     arms, gate = job.section["arms"], GateConfig.model_validate(job.section["gate"])
     evaluations = {arm: job.inputs[f"evaluation.{arm}"] for arm in arms}
-    judged = {arm: read_judged(Path(handle.path) / "completions.parquet") for arm, handle in evaluations.items()}
+    judged = {
+        arm: read_judged(Path(handle.path) / "completions.parquet") for arm, handle in evaluations.items()
+    }
     prepared = getattr(job.inputs["prepare"], "sha256", "")
-    measured_on = hashlib.sha256(json.dumps([prepared, job.section["judge"]], sort_keys=True).encode()).hexdigest()
+    measured_on = hashlib.sha256(
+        json.dumps([prepared, job.section["judge"]], sort_keys=True).encode()
+    ).hexdigest()
     candidate = evaluations[gate.candidate]
     champion = None
     if job.log is not None:
-        found = model_registry.by_alias(job.log.client.tracking_uri, job.section["model"], model_registry.CHAMPION)
+        found = model_registry.by_alias(
+            job.log.client.tracking_uri, job.section["model"], model_registry.CHAMPION
+        )
         champion = None if found is None or found.tags.get("evaluation.md5") == candidate.md5 else found
     decision = decide(
         candidate.metrics, gate, None if champion is None else champion.metrics,
@@ -78,7 +86,9 @@ def compute_compare(job: Job) -> dict[str, Any]:
     write_json(job.out / "comparison.json", {
         "arms": {arm: handle.metrics for arm, handle in evaluations.items()},
         "differences": {
-            arm: differences(judged[arm], judged[BASELINE], job.section["seed"]) for arm in arms if arm != BASELINE
+            arm: differences(judged[arm], judged[BASELINE], job.section["seed"])
+            for arm in arms
+            if arm != BASELINE
         },
         "control_differences": differences(judged[gate.candidate], judged[CONTROL], job.section["seed"])
         if CONTROL in arms and gate.candidate != CONTROL else {},
@@ -104,7 +114,9 @@ def compute_report(job: Job) -> dict[str, Any]:
         candidate=comparison["candidate"], baseline=comparison["baseline"], arms=comparison["arms"],
         differences=comparison["differences"], control=CONTROL,
         control_differences=comparison["control_differences"],
-        gate=GateDecision(promoted=comparison["promote"], reasons=comparison["reasons"], champion=comparison["champion"]),
+        gate=GateDecision(
+            promoted=comparison["promote"], reasons=comparison["reasons"], champion=comparison["champion"]
+        ),
         transcripts=_transcripts(job, arms), histories={a: h for a, h in histories.items() if a != BASELINE},
         reward_models=quality, reliability=_reliability(Path(job.inputs["reward_model"].path)),
         data=data_report, lineage=_lineage(job), show_reasoning=job.section["show_reasoning"],
@@ -133,15 +145,28 @@ def _lineage(job: Job) -> dict[str, str]:
         if name.startswith(("policy.", "warm_start", "reward_model")):
             found[f"{name} (md5)"] = handle.md5
     text = json.dumps(job.section["config"], sort_keys=True).encode()
-    return found | {"config (sha256)": hashlib.sha256(text).hexdigest()} | library_versions("training", "tables")
+    return (
+        found | {"config (sha256)": hashlib.sha256(text).hexdigest()} | library_versions("training", "tables")
+    )
 
 
-def _transcripts(job: Job, arms: list[str]) -> list[dict[str, Any]]:
+def _transcripts(job: Job, arms: list[str]) -> list[Any]:
     """A few completions per arm, spread over conditions and categories by content hash."""
     import pyarrow.parquet as pq
 
     found: list[dict[str, Any]] = []
-    columns = ["id", "condition", "category", "prompt", "prefill", "reasoning", "answer", "verdict", "harmful", "malformed"]
+    columns = [
+        "id",
+        "condition",
+        "category",
+        "prompt",
+        "prefill",
+        "reasoning",
+        "answer",
+        "verdict",
+        "harmful",
+        "malformed",
+    ]
     for arm in arms:
         path = Path(job.inputs[f"evaluation.{arm}"].path) / "completions.parquet"
         rows = pq.read_table(path, columns=columns).to_pylist()

@@ -54,7 +54,9 @@ class Stage:
 
     def parts(self, inputs: Mapping[str, Handle], workspace: Workspace) -> Parts:
         outside = (
-            getattr(importlib.import_module(self.module), self.state)(self, inputs, workspace) if self.state else {}
+            getattr(importlib.import_module(self.module), self.state)(self, inputs, workspace)
+            if self.state
+            else {}
         )
         return Parts(
             stage=self.name,
@@ -171,7 +173,14 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
             log_artifacts(log, stage, Path(store.out(parts)))
         log.summary(handle.metrics)
         seconds = time.perf_counter() - started
-        outcome = Outcome(stage.name, found.hit is not None, round(seconds, 3), found.reason, round(core_seconds, 3), core_ended)
+        outcome = Outcome(
+            stage.name,
+            found.hit is not None,
+            round(seconds, 3),
+            found.reason,
+            round(core_seconds, 3),
+            core_ended,
+        )
         context.outcomes.append(outcome)
         context.progress.finish(outcome.name, outcome.cached, outcome.seconds)
     return handle

@@ -181,10 +181,15 @@ def find_parent(client: MlflowClient, experiment: str, run: str) -> Run:
     from sear_core.errors import InputError
 
     runs = client.search_runs(
-        [experiment], f"tags.`{KIND_TAG}` = 'pipeline'", max_results=1000, order_by=["attributes.start_time DESC"]
+        [experiment],
+        f"tags.`{KIND_TAG}` = 'pipeline'",
+        max_results=1000,
+        order_by=["attributes.start_time DESC"],
     )
     found = [
-        r for r in runs if run in (r.info.run_id, r.info.run_name) or (len(run) >= 6 and r.info.run_id.startswith(run))
+        r
+        for r in runs
+        if run in (r.info.run_id, r.info.run_name) or (len(run) >= 6 and r.info.run_id.startswith(run))
     ]
     if not found:
         newest = ", ".join(f"{r.info.run_id[:8]} ({r.info.run_name})" for r in runs[:5]) or "none yet"

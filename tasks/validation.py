@@ -35,7 +35,8 @@ def compute(job: Job) -> dict[str, Any]:
         if job.log is not None and docs.exists():
             job.log.artifact(docs, "docs")
         told = "; ".join(
-            f"{f.table}: {f.expectation}({f.column or '-'}) failed for {f.count} rows, such as {', '.join(f.example_ids) or '-'}"
+            f"{f.table}: {f.expectation}({f.column or '-'}) failed for {f.count} rows, "
+            f"such as {', '.join(f.example_ids) or '-'}"
             for f in critical
         )
         raise StageFailed(f"the data gate is closed: {told}. Data Docs: {docs / 'index.html'}")

@@ -36,7 +36,7 @@ from sear_core.schema import CATEGORIES, Category, Split
 
 HASHES = Path(__file__).with_name("corpus_hashes.json")
 
-PROMPTS = {"train": 800, "validation": 84}  # per category
+PROMPTS: dict[Split, int] = {"train": 800, "validation": 84}  # per category
 TRACES = 4600
 FACT_STRIDE = 5  # known targets get every fifth fact row, held-out ones all
 STEPS, ANSWERS, PREFERENCES = 4000, 4000, 4000
@@ -150,7 +150,7 @@ def traces() -> list[Row]:
         prefill, reasoning = noise.prefilled(dice, request, "\n".join(steps))
         return {"reasoning": reasoning, "answer": answer, "kind": "trace", "prefill": prefill}
 
-    mix = {"harmful": 0.36, "ambiguous": 0.34, "harmless": 0.30}
+    mix: dict[Category, float] = {"harmful": 0.36, "ambiguous": 0.34, "harmless": 0.30}
     return _rows("traces", TRACES, mix, trace) + _facts()
 
 

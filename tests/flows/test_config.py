@@ -13,7 +13,9 @@ def test_every_preset_loads(name):
 
 
 def test_settings_win_over_the_preset_and_know_toml_values():
-    config = load_config("demo", sets=["seed=7", "policy.updates=3", "policy.save_every=3", "experiment=mine"])
+    config = load_config(
+        "demo", sets=["seed=7", "policy.updates=3", "policy.save_every=3", "experiment=mine"]
+    )
     assert (config.seed, config.policy.updates, config.experiment) == (7, 3, "mine")
 
 
@@ -62,11 +64,15 @@ def test_an_unknown_preset_and_a_broken_file_are_named(tmp_path):
         load_config("demmo")
     broken = tmp_path / "broken.toml"
     broken.write_text("seed = ")
-    with pytest.raises(InputError, match="broken.toml: not valid TOML"):
+    with pytest.raises(InputError, match=r"broken\.toml: not valid TOML"):
         load_config(file=broken)
     with pytest.raises(InputError, match="no such config file"):
         load_config(file=tmp_path / "absent.toml")
 
 
 def test_the_same_config_has_the_same_hash():
-    assert load_config("demo").sha256 == load_config("demo").sha256 != load_config("demo", sets=["seed=1"]).sha256
+    assert (
+        load_config("demo").sha256
+        == load_config("demo").sha256
+        != load_config("demo", sets=["seed=1"]).sha256
+    )

@@ -6,7 +6,7 @@ from tasks import fingerprint
 def test_comments_docstrings_and_layout_do_not_count(tmp_path):
     a, b, c = (tmp_path / name for name in ("a.py", "b.py", "c.py"))
     a.write_text('def f(x):\n    """Doc."""\n    return x + 1\n')
-    b.write_text('def f(x):\n\n    # why\n    return (x + 1)\n')
+    b.write_text("def f(x):\n\n    # why\n    return (x + 1)\n")
     c.write_text("def f(x):\n    return x + 2\n")
     assert fingerprint.file_hash(a) == fingerprint.file_hash(b) != fingerprint.file_hash(c)
 

@@ -4,7 +4,6 @@ import pytest
 
 from sear_core.policy.rewards import answer_reward
 
-
 REFUSAL = {"helpfulness": 1.3, "reference_helpfulness": 1.3}  # h = ½: as good as the reference refusal
 
 

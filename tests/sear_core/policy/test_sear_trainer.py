@@ -68,7 +68,8 @@ def test_with_one_scalar_and_trls_scaling_sear_is_grpo_to_the_last_bit(policy, s
         rollout, _ = score_rollout(
             rows, completion_ids, tokenizer=rest["processing_class"], eos_token_ids=theirs.eos_token_ids,
             process_reward=ours.process_reward, max_steps=args.max_reasoning_steps,
-            reference_refusal=args.reference_refusal, safe_snap=args.safe_snap, coherent_from=args.coherent_from, **scorers,
+            reference_refusal=args.reference_refusal, safe_snap=args.safe_snap,
+            coherent_from=args.coherent_from, **scorers,
         )  # fmt: skip
         return rollout.reward.tolist()
 
