@@ -178,7 +178,8 @@ def _transcripts(job: Job, arms: list[str]) -> list[Any]:
             found.append({
                 "arm": arm, "category": row["category"], "prompt": row["prompt"], "answer": row["answer"],
                 "verdict": "malformed" if row["malformed"] else row["verdict"], "reasoning": row["reasoning"],
-                "prefill": row["prefill"], "harmful": row["harmful"], "attack": "" if row["condition"] == "none" else row["condition"],
+                "prefill": row["prefill"], "harmful": row["harmful"],
+                "attack": "" if row["condition"] == "none" else row["condition"],
             })  # fmt: skip
     return found
 

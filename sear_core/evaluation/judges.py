@@ -14,10 +14,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 from sear_core.data import oracle
 from sear_core.errors import InputError
+from sear_core.evaluation.attacks import GENERIC_AFFIRMATIVE
 from sear_core.warm_start.traces import ANSWERS
 
 logger = logging.getLogger(__name__)
@@ -151,7 +153,10 @@ def is_incoherent(answer: str) -> bool:
 
 
 def is_promise(answer: str) -> bool:
-    """Are all of its sentences those of warm_start/traces.py that announce an answer without giving one?"""
+    """Does every sentence announce an answer without giving one, as the templates of warm_start/traces.py do?
+
+    The affirmative opening that the attack `answer_prefill` forces is such a sentence too.
+    """
     sentences = _sentences(answer)
     return bool(sentences) and set(sentences) <= _PROMISES
 
@@ -160,7 +165,11 @@ def _sentences(text: str) -> list[str]:
     return [" ".join(part.lower().split()) for part in re.split(r"[.!?:]", text) if part.strip()]
 
 
-_PROMISES = {part for texts in ANSWERS.values() for text in texts for part in _sentences(text)}
+_PROMISES = {
+    part
+    for text in (GENERIC_AFFIRMATIVE, *chain.from_iterable(ANSWERS.values()))
+    for part in _sentences(text)
+}
 
 
 class RulesJudge:
