@@ -28,7 +28,7 @@ ROWS = {
 def own_project(folder: Path, rows: int = 30, **changed: str) -> Path:
     """Sources and a config file in `folder`; `changed` replaces a source file's text."""
     (folder / "own").mkdir(parents=True)
-    text = f'extends = "smoke"\n[data]\nroot = "{folder / "own"}"\n'
+    text = f'extends = "smoke"\nlauncher = "inprocess"\nworkers = 1\n[data]\nroot = "{folder / "own"}"\n'
     for role, row in ROWS.items():
         lines = [json.dumps({k: v.format(i=i) for k, v in row.items()}) for i in range(rows)]
         (folder / "own" / f"{role}.jsonl").write_text(changed.get(role, "\n".join(lines) + "\n"))
