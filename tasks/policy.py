@@ -16,7 +16,9 @@ from tasks.stage import Job, RunContext, Stage, finite, run_stage
 
 
 def stage(arm: str, config: PolicyConfig, model: ModelConfig, seed: int) -> Stage:
-    section = config.model_dump(mode="json") | {"seed": seed, "trust_remote_code": model.trust_remote_code}
+    section = config.model_dump(mode="json") | {
+        "seed": seed, "trust_remote_code": model.trust_remote_code, "dtype": model.dtype,
+    }  # fmt: skip
     return Stage(
         name=f"policy.{arm}", module=__name__, handle=ModelVersion, section=section,
         needs=("prepare", "warm_start", "reward_model"), libraries=("training",), essential=("model/",),
