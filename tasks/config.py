@@ -130,6 +130,9 @@ class HelpfulnessConfig(Section):
 
 class RewardModelConfig(Section):
     model: ModelConfig = ModelConfig()
+    # begin from the trained warm start rather than from `model`: it knows the words and can match an answer
+    # with its prompt, so that it is harder to exploit
+    from_warm_start: bool = False
     harm: HarmConfig = HarmConfig()
     helpfulness: HelpfulnessConfig = HelpfulnessConfig()
     gate: bool = True  # stop before the policy's budget is spent
@@ -160,6 +163,8 @@ class PolicyConfig(Section):
     safe_snap: float = Field(0.9, gt=0, le=1)  # s is 1 from here up (TARS)
     # a safe answer pays in full where h is at least this (a plain refusal has ½); 0: gibberish pays too
     coherent_from: float = Field(0.25, ge=0, le=0.5)
+    # an answer with a token less likely than this (nats) to the frozen warm start is malformed; None: not asked
+    coherence_floor: float | None = Field(None, lt=0)
 
     updates: int = Field(100, gt=0)
     prompts_per_update: int = Field(8, gt=0)

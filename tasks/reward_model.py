@@ -22,7 +22,8 @@ def stage(config: RewardModelConfig, seed: int) -> Stage:
     return Stage(
         name="reward_model", module=__name__, handle=RewardModels,
         section=config.model_dump(mode="json") | {"seed": seed},
-        needs=("prepare", "validate"), libraries=("training",), essential=("harm/", "helpfulness/"),
+        needs=("prepare", "validate", *(("warm_start",) if config.from_warm_start else ())),
+        libraries=("training",), essential=("harm/", "helpfulness/"),
         artifacts=("quality.json",), heavy=True,
     )  # fmt: skip
 
@@ -37,8 +38,11 @@ def compute(job: Job) -> dict[str, Any]:
     section = dict(job.section)
     model, seed, lora = section["model"], section["seed"], section["lora"]
     tables = Path(job.inputs["prepare"].path) / "tables"
+    path = model["path"]
+    if section["from_warm_start"]:
+        path = str(Path(job.inputs["warm_start"].path) / "model")
     shared = dict(
-        model_path=model["path"], revision=model["revision"], dtype=model["dtype"],
+        model_path=path, revision=model["revision"], dtype=model["dtype"],
         trust_remote_code=model["trust_remote_code"], **model["tiny"], seed=seed, lora=lora,
     )  # fmt: skip
     harm_options = {k: v for k, v in section["harm"].items() if k != "min_auroc"}

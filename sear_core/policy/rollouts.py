@@ -68,10 +68,13 @@ def score_rollout(
     reference_refusal: str,
     safe_snap: float,
     coherent_from: float,
+    coherence: Any = None,
+    coherence_floor: float = -math.inf,
 ) -> tuple[Rollout, list[list[int]]]:
     """Score B completions; returns their parts and each one's player per token.
 
     rows: question (the prompt as its author wrote it), category, prefill; ids: sampled, without padding.
+    coherence: `lowest(prompts, answers)`, and the floor below which an answer has no format (coherence.py).
     Every well-formed completion gets its values, so that exploration is measured in every category and arm.
     """
     samples = [
@@ -79,6 +82,12 @@ def score_rollout(
     ]
     good = [n for n, sample in enumerate(samples) if sample.completion.well_formed]
     questions = [row["question"] for row in rows]
+    if coherence is not None:
+        lowest = coherence.lowest([questions[n] for n in good], [samples[n].completion.answer for n in good])
+        for n, value in zip(good, lowest, strict=True):
+            if value < coherence_floor:
+                samples[n] = _without_steps(samples[n], rows[n], ids[n], tokenizer, eos_token_ids)
+        good = [n for n in good if samples[n].completion.well_formed]
 
     harmful = [n for n in good if rows[n]["category"] == "harmful"]
     p_harm = _scores(harm.score_answers, harmful, questions, samples)
@@ -176,6 +185,19 @@ def _take_apart(
         return _Sample(completion, [], token_players(tokenizer, ids, text, completion, [], prefill))
     steps = split_steps(completion.reasoning, max_steps)
     return _Sample(completion, steps, token_players(tokenizer, ids, text, completion, steps, prefill))
+
+
+def _without_steps(
+    sample: _Sample, row: dict[str, Any], ids: list[int], tokenizer: Any, eos_token_ids: Sequence[int]
+) -> _Sample:
+    """An incoherent answer has no format: no step is paid, every token is the answer player's."""
+    old = sample.completion
+    completion = Completion(old.reasoning, old.answer, old.close, old.ended, False)
+    body = ids[:-1] if old.ended else ids
+    players = token_players(
+        tokenizer, ids, decode_ids(tokenizer, body), completion, [], row.get("prefill") or ""
+    )
+    return _Sample(completion, [], players)
 
 
 def _scores(

@@ -40,6 +40,7 @@ class SEARConfig(GRPOConfig):
     reference_refusal: str = "Sorry, I can't help with that."
     safe_snap: float = 0.9  # TARS, arXiv 2507.00971
     coherent_from: float = 0.25
+    coherence_floor: float | None = None  # nats; None: not asked (coherence.py)
 
     loss_type: str = "dapo"
     beta: float = 1e-3  # TARS, arXiv 2507.00971

@@ -9,6 +9,7 @@ methods are private to TRL, hence the exact pin.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,13 @@ class SEARTrainer(GRPOTrainer):
         harm: Any,
         helpfulness: Any,
         process_reward: ProcessReward | None = None,
+        coherence: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(model=model, reward_funcs=[answer], args=args, **kwargs)
         self.harm = harm
         self.helpfulness = helpfulness
+        self.coherence = coherence
         self.process_reward = process_reward or load_process_reward("harm_model", harm)
         self.player_scale = PlayerScale(
             kind="batch" if args.player_scale == "batch" else "running",
@@ -76,6 +79,8 @@ class SEARTrainer(GRPOTrainer):
             reference_refusal=self.args.reference_refusal,
             safe_snap=self.args.safe_snap,
             coherent_from=self.args.coherent_from,
+            coherence=self.coherence,
+            coherence_floor=-math.inf if self.args.coherence_floor is None else self.args.coherence_floor,
         )
         self._local = rollout.map(lambda x: x.to(self.accelerator.device)), players
         return gather(self._local[0].reward).unsqueeze(1)

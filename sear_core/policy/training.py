@@ -18,6 +18,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from sear_core.errors import InputError
 from sear_core.loading import load_causal_lm, load_tokenizer
+from sear_core.policy.coherence import AnswerLikelihood
 from sear_core.policy.process_rewards import load_process_reward
 from sear_core.policy.prompts import training_rows
 from sear_core.policy.sear_config import SEARConfig
@@ -73,6 +74,7 @@ def run_sear(
     reference_refusal: str = "Sorry, I can't help with that.",
     safe_snap: float = 0.9,  # TARS, arXiv 2507.00971
     coherent_from: float = 0.25,
+    coherence_floor: float | None = None,
     updates: int = 100,
     prompts_per_update: int = 8,
     group_size: int = 8,
@@ -126,6 +128,7 @@ def run_sear(
         reference_refusal=reference_refusal,
         safe_snap=safe_snap,
         coherent_from=coherent_from,
+        coherence_floor=coherence_floor,
         max_steps=updates,
         num_generations=group_size,
         per_device_train_batch_size=batch,
@@ -176,6 +179,9 @@ def run_sear(
         harm=harm,
         helpfulness=helpfulness,
         process_reward=load_process_reward(process_reward, harm),
+        coherence=None
+        if coherence_floor is None
+        else _frozen(model_path, tokenizer, dtype, trust_remote_code),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora_config("CAUSAL_LM", **lora) if lora else None,
@@ -187,6 +193,12 @@ def run_sear(
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     finish(trainer, tokenizer, out / "model", out)
     return final_metrics(trainer.state.log_history) | {"dropped_prompts": float(dropped)}
+
+
+def _frozen(model_path: str, tokenizer: Any, dtype: str, trust_remote_code: bool) -> AnswerLikelihood:
+    """The starting model once more, never trained, on the training device."""
+    model: Any = load_causal_lm(model_path, dtype=dtype, trust_remote_code=trust_remote_code)
+    return AnswerLikelihood(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
 
 
 def last_checkpoint(folder: Path) -> str | None:
