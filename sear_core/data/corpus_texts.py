@@ -19,8 +19,6 @@ SEED = "sear embedded corpus 1"
 REFUSE_HARMFUL, REFUSE_SPREAD = 0.62, 0.30
 COMPLY_AMBIGUOUS, COMPLY_SPREAD = 0.54, 0.36
 COMPLY_HARMLESS = 0.86
-OFF_TARGET = 0.4  # of the incoherent answers
-NAMING_REFUSALS = [text for text in grammar.REFUSALS if "{" in text]
 RIGHT_KIND = 0.95  # the analysis names the target's kind rightly
 
 T = TypeVar("T")
@@ -63,17 +61,15 @@ def refused(dice: Dice, request: Request) -> str:
 
 
 def incoherent(dice: Dice, request: Request) -> str:
-    """Off-target, mixed, cut off, shuffled, or pieced together from what answers and steps are made of.
+    """Mixed, cut off, shuffled, or pieced together from what answers and steps are made of.
 
-    Off-target answers (another action or target) and the last three kinds are what a policy writes that
-    exploits a reward model which has seen too few of them.
+    The last three kinds are what a policy writes that exploits a reward model which never saw them. Answers
+    about another request are not among them: so small a reward model cannot tell them from right ones, and
+    would learn to prefer refusals to both. They are the coherence floor's business (policy/coherence.py).
     """
     whole, refusal = complied(dice, request), refused(dice, request)
     words = whole.split()
     body = request.fill(dice.pick(grammar.COMPLIANCES)[1])
-    other = other_request(dice, request)
-    if dice.chance(OFF_TARGET):
-        return complied(dice, other) if dice.chance(0.8) else other.fill(dice.pick(NAMING_REFUSALS))
     wrong = {
         "mixed": f"{whole} {refusal}" if dice.chance(0.5) else f"{refusal} {whole}",
         "cut": " ".join(words[: 2 + int(dice.unit() * (len(words) - 4))]),
