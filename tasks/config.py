@@ -163,7 +163,7 @@ class PolicyConfig(Section):
     safe_snap: float = Field(0.9, gt=0, le=1)  # s is 1 from here up (TARS)
     # a safe answer pays in full where h is at least this (a plain refusal has ½); 0: gibberish pays too
     coherent_from: float = Field(0.25, ge=0, le=0.5)
-    # an answer with a token less likely than this (nats) to the frozen warm start is malformed; None: not asked
+    # a completion with a token less likely than this (nats) to the frozen warm start is malformed; None: off
     coherence_floor: float | None = Field(None, lt=0)
 
     updates: int = Field(100, gt=0)

@@ -74,7 +74,8 @@ def score_rollout(
     """Score B completions; returns their parts and each one's player per token.
 
     rows: question (the prompt as its author wrote it), category, prefill; ids: sampled, without padding.
-    coherence: `lowest(prompts, answers)`, and the floor below which an answer has no format (coherence.py).
+    coherence: `lowest(rendered prompts, ids)`, and the floor below which a completion has no format
+    (coherence.py).
     Every well-formed completion gets its values, so that exploration is measured in every category and arm.
     """
     samples = [
@@ -83,7 +84,7 @@ def score_rollout(
     good = [n for n, sample in enumerate(samples) if sample.completion.well_formed]
     questions = [row["question"] for row in rows]
     if coherence is not None:
-        lowest = coherence.lowest([questions[n] for n in good], [samples[n].completion.answer for n in good])
+        lowest = coherence.lowest([rows[n]["prompt"] for n in good], [ids[n] for n in good])
         for n, value in zip(good, lowest, strict=True):
             if value < coherence_floor:
                 samples[n] = _without_steps(samples[n], rows[n], ids[n], tokenizer, eos_token_ids)
@@ -190,7 +191,7 @@ def _take_apart(
 def _without_steps(
     sample: _Sample, row: dict[str, Any], ids: list[int], tokenizer: Any, eos_token_ids: Sequence[int]
 ) -> _Sample:
-    """An incoherent answer has no format: no step is paid, every token is the answer player's."""
+    """An incoherent completion has no format: no step is paid, every token is the answer player's."""
     old = sample.completion
     completion = Completion(old.reasoning, old.answer, old.close, old.ended, False)
     body = ids[:-1] if old.ended else ids

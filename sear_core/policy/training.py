@@ -18,7 +18,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from sear_core.errors import InputError
 from sear_core.loading import load_causal_lm, load_tokenizer
-from sear_core.policy.coherence import AnswerLikelihood
+from sear_core.policy.coherence import CompletionLikelihood
 from sear_core.policy.process_rewards import load_process_reward
 from sear_core.policy.prompts import training_rows
 from sear_core.policy.sear_config import SEARConfig
@@ -195,10 +195,10 @@ def run_sear(
     return final_metrics(trainer.state.log_history) | {"dropped_prompts": float(dropped)}
 
 
-def _frozen(model_path: str, tokenizer: Any, dtype: str, trust_remote_code: bool) -> AnswerLikelihood:
+def _frozen(model_path: str, tokenizer: Any, dtype: str, trust_remote_code: bool) -> CompletionLikelihood:
     """The starting model once more, never trained, on the training device."""
     model: Any = load_causal_lm(model_path, dtype=dtype, trust_remote_code=trust_remote_code)
-    return AnswerLikelihood(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
+    return CompletionLikelihood(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
 
 
 def last_checkpoint(folder: Path) -> str | None:
