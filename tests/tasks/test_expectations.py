@@ -27,7 +27,7 @@ def _good() -> Tables:
     """Thirty rows a table, ten of each category; in training tables six of them validation."""
     extra: dict[str, dict[str, Any]] = {
         "rl_prompts": {},
-        "warm_start": {"reasoning": "r", "answer": "a", "kind": "trace"},
+        "warm_start": {"reasoning": "r", "answer": "a", "kind": "trace", "prefill": ""},
         "step_labels": {"steps": ["one", "two"], "labels": [0.0, 1.0]},
         "answer_labels": {"answer": "a", "label": 0.0},
         "preferences": {"chosen": "a", "rejected": "b"},
