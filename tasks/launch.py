@@ -43,7 +43,7 @@ def warm_up(context: RunContext) -> None:
 def launch(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
     """Compute a stage and return its result: {"metrics": {…}, further handle fields, "core_seconds"}.
 
-    Raises what the stage raised (InputError, StageFailed), or StageFailed where its process died without a
+    Raises what the stage raised (InputError, StageFailed, a full disk), or StageFailed where its process died without a
     word. Whatever interrupts the wait stops the child's process group first.
     """
     if not stage.heavy or context.launcher == "inprocess":
@@ -84,6 +84,8 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
     except BaseException:
         _stop(pid, poll)
         raise
+    finally:
+        job_file.unlink(missing_ok=True)  # it names the tracking store, perhaps with a password
     if not result_file.is_file():
         raise StageFailed(
             f"stage {job.name}: its process ended with exit code {code} and no result"
@@ -94,7 +96,9 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
         raise InputError(result["input_error"])
     if "stage_failed" in result:
         raise StageFailed(result["stage_failed"])
-    for path in (job_file, result_file, progress):
+    if "os_error" in result:
+        raise OSError(*result["os_error"])
+    for path in (result_file, progress):
         path.unlink(missing_ok=True)
     return result
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import shutil
 import threading
 import time
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from tasks.cache import Lookup, Parts, Store
 from tasks.fingerprint import code_fingerprint, library_versions
@@ -50,7 +53,7 @@ class Stage:
     resources: tuple[str, ...] = ()  # other files of the checkout that shape the output, by glob
     artifacts: tuple[str, ...] = ()  # files or folders of the output that MLflow keeps too
     arm: str = ""
-    heavy: bool = False  # may run under a launcher
+    heavy: bool = False  # may run under a launcher, and goes on from what a broken-off try has left
 
     def parts(self, inputs: Mapping[str, Handle], workspace: Workspace) -> Parts:
         outside = (
@@ -117,7 +120,13 @@ def lookup(stage: Stage, parts: Parts, store: Store, force: frozenset[str]) -> L
     """The cached entry of a stage, verified; or why it must run."""
     if stage.name in force:
         return Lookup(None, "asked to run anew")
-    return store.lookup(parts)
+    found = store.lookup(parts)
+    if found.hit is not None:
+        try:
+            handle_from(stage, found.hit, store.out(parts))
+        except ValidationError:
+            return Lookup(None, "cached handle is of another schema")
+    return found
 
 
 def handle_from(stage: Stage, entry: Mapping[str, Any], out: Path) -> Handle:
@@ -140,7 +149,7 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
     """Run one stage or take it from the store; returns its handle.
 
     Raises whatever compute raises (InputError: exit 2; StageFailed and the rest: exit 1); then the partial
-    output stays for the next try and nothing is believed.
+    output of a heavy stage stays for the next try and nothing is believed. Light ones begin with nothing.
     """
     from tasks.launch import launch
 
@@ -155,7 +164,7 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
         else:
             context.progress.start(stage.name, found.reason)
             partial = store.partial(parts)
-            if stage.name in context.force:
+            if stage.name in context.force or not stage.heavy:
                 shutil.rmtree(partial, ignore_errors=True)
             (partial / "out").mkdir(parents=True, exist_ok=True)
             job = Job(
@@ -220,6 +229,6 @@ def flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON under a temporary name, then rename."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # several processes may write the same
     temporary.write_text(json.dumps(value, indent=1, sort_keys=True))
     temporary.rename(path)

@@ -6,12 +6,17 @@ has forked with the libraries already imported. Only the main process of several
 
 from __future__ import annotations
 
+import errno
 import json
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tasks.stage import Job, StageFailed, call_compute, write_json
 from tasks.tracking import RunLog
@@ -23,7 +28,7 @@ PRELOAD = ["torch", "transformers", "trl", "sear_core.policy.training", "sear_co
 
 
 def run_job(job_file: str, result_file: str) -> None:
-    """Compute the stage that the job file describes; user errors and closed gates are results too."""
+    """Compute the stage that the job file describes; user errors, closed gates and a full disk are results too."""
     from mlflow import MlflowClient
 
     from sear_core.errors import InputError
@@ -38,7 +43,8 @@ def run_job(job_file: str, result_file: str) -> None:
     log = RunLog(MlflowClient(spec["tracking_uri"]), spec["run_id"]) if spec["run_id"] and first else None
     job = Job(
         name=spec["name"], arm=spec["arm"], section=spec["section"], out=Path(spec["out"]),
-        root=Path(spec["root"]), log=log, progress=_reporter(Path(job_file).with_name("progress")),
+        root=Path(spec["root"]), log=log,
+        progress=_reporter(Path(job_file).with_name("progress")) if first else lambda done, total: None,
         inputs={n: getattr(handles, kind).model_validate(h) for n, (kind, h) in spec["inputs"].items()},
     )  # fmt: skip
     started = time.perf_counter()
@@ -48,15 +54,30 @@ def run_job(job_file: str, result_file: str) -> None:
         result = {"input_error": str(error)}
     except StageFailed as error:
         result = {"stage_failed": str(error)}
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        result = {"os_error": [error.errno, error.strerror, error.filename]}
     if first:
         write_json(Path(result_file), {**result, "core_seconds": time.perf_counter() - started})
 
 
 def in_own_group(job_file: str, result_file: str) -> None:
-    """The same as the leader of a new process group, which can be stopped as a whole."""
+    """The same as the leader of a new process group, which can be stopped as a whole.
+
+    It ends with the process that started it, however that ends: otherwise two would write the next try's output.
+    """
     os.setsid()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.dup2(2, 1)  # a stage's output is talk, not the command's result
     run_job(job_file, result_file)
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _reporter(path: Path) -> Callable[[int, int], None]:

@@ -1,6 +1,9 @@
 """A heavy stage in a child process, forked or under `accelerate launch`: its result, its faults, its end."""
 
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +17,7 @@ from tasks.launch import launch
 from tasks.stage import Job, Stage, StageFailed
 
 TOY = """
-import os, sys, time
+import errno, os, sys, time
 from pathlib import Path
 from sear_core.errors import InputError
 from tasks.stage import StageFailed
@@ -29,6 +32,8 @@ def compute(job):
         raise StageFailed("accuracy is 0.400, below 0.7")
     if how == "dies":
         os._exit(3)
+    if how == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "weights")
     if how == "hangs":
         time.sleep(600)
     Path(job.out / "made").write_text(job.inputs["prepare"].md5)
@@ -78,6 +83,7 @@ def test_a_child_process_gives_back_what_the_stage_returned(start, launcher, tmp
     [
         ("input", InputError, "row 3: wrong"),
         ("gate", StageFailed, "accuracy is 0.400, below 0.7"),
+        ("full", OSError, "[Errno 28] No space left on device: 'weights'"),
         ("dies", StageFailed, "stage toy: its process ended with exit code 3 and no result"),
     ],
 )
@@ -103,6 +109,47 @@ def test_a_stage_is_stopped_when_another_has_failed(start, tmp_path):
     while _alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(pid)
+
+
+PARENT = """
+import multiprocessing, sys, time
+from tasks.worker import in_own_group
+
+if __name__ == "__main__":
+    multiprocessing.get_context("forkserver").Process(target=in_own_group, args=sys.argv[1:3]).start()
+    time.sleep(600)
+"""
+
+
+def test_a_child_ends_with_a_parent_that_was_killed(tmp_path):
+    (tmp_path / "toy_heavy_stage.py").write_text(TOY)
+    (tmp_path / "parent.py").write_text(PARENT)
+    (tmp_path / "out").mkdir()
+    job = {
+        "module": "toy_heavy_stage", "compute": "compute", "name": "toy", "arm": "", "section": {"how": "hangs"},
+        "out": str(tmp_path / "out"), "root": str(tmp_path), "threads": None, "inputs": {}, "run_id": None,
+        "tracking_uri": "sqlite:///none",
+    }  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    places = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "parent.py", tmp_path / "job.json", tmp_path / "result.json"],
+        env=os.environ | {"PYTHONPATH": places},
+    )
+    try:
+        _until(lambda: (tmp_path / "out" / "pid").is_file() and (tmp_path / "out" / "pid").read_text(), 60)
+    finally:
+        parent.kill()
+        parent.wait()
+    pid = int((tmp_path / "out" / "pid").read_text())
+    _until(lambda: not _alive(pid), 10)
+    assert not _alive(pid)
+
+
+def _until(holds, seconds):
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _alive(pid: int) -> bool:

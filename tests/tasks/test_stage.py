@@ -3,6 +3,7 @@
 import errno
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def toy(monkeypatch):
 def stage(name, **section) -> Stage:
     return Stage(
         name=name, module="toy_stage_module", handle=ModelVersion, section={"lr": 0.1, **section},
-        essential=("model/",), artifacts=("notes.txt",), arm="sear",
+        essential=("model/",), artifacts=("notes.txt",), arm="sear", heavy=True,
     )  # fmt: skip
 
 
@@ -133,6 +134,23 @@ def test_a_failed_stage_has_a_failed_child_no_entry_and_keeps_its_partial_output
     with pytest.raises(error):
         run_stage(failing, {}, context(tracked))
     assert toy.resumed  # the next try finds what the first one left
+
+
+def test_a_light_stage_begins_with_nothing_of_a_broken_off_try(tracked, toy):
+    failing = replace(stage("light", fails="gate"), heavy=False)
+    for _ in range(2):
+        with pytest.raises(StageFailed):
+            run_stage(failing, {}, context(tracked))
+        assert not toy.resumed
+
+
+def test_a_handle_of_another_schema_is_not_believed(tracked, toy):
+    handle = run_stage(stage("schema"), {}, context(tracked))
+    path = Path(handle.path).parent / "entry.json"
+    path.write_text(path.read_text().replace('"name": "toy"', '"nom": "toy"'))
+    ctx = context(tracked)
+    assert run_stage(stage("schema"), {}, ctx).md5 == handle.md5
+    assert ctx.outcomes[0].reason == "cached handle is of another schema"
 
 
 def test_a_forced_stage_does_not_resume(tracked, toy):
