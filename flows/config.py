@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -43,8 +44,8 @@ ARMS: dict[str, dict[str, Any]] = {
 class PipelineConfig(Section):
     """Everything that decides a run. `seed` decides all randomness."""
 
-    seed: int = 0
-    experiment: str = "sear"
+    seed: int = Field(0, ge=0, lt=2**32)  # what numpy takes
+    experiment: str = Field("sear", pattern=r"^[\w. -]+$")  # also the registered model's name
     arms: list[str] = Field(default=["grpo", "sear"])  # beside the warm start, which is always evaluated
     launcher: Literal["inprocess", "process", "accelerate"] = "inprocess"
     workers: int = Field(1, ge=1)  # stages that run side by side; more than 1 needs child processes
@@ -66,6 +67,9 @@ class PipelineConfig(Section):
         for name in self.arms:
             if name not in known:
                 raise ValueError(f"arm {name!r} does not exist{_nearest(name, known)}")
+        for name in self.arm:
+            if not re.fullmatch(r"[\w-]+", name):  # part of stage, folder and metric names
+                raise ValueError(f"arm {name!r}: expected letters, digits, _ and - in its name")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"an arm is named twice in {self.arms}")
         for name in (*self.arms, *self.arm):

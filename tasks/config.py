@@ -78,7 +78,7 @@ class SourceConfig(Section):
 class DataConfig(Section):
     root: str = "data"
     sources: list[SourceConfig] = []
-    seed: int | None = None  # None: the top-level seed
+    seed: int | None = Field(None, ge=0, lt=2**32)  # None: the top-level seed
     validation_share: float = Field(0.1, gt=0, lt=0.5)
     max_prompt_chars: int = Field(2000, gt=0)
     max_answer_chars: int = Field(2000, gt=0)
@@ -169,9 +169,9 @@ class PolicyConfig(Section):
     updates: int = Field(100, gt=0)
     prompts_per_update: int = Field(8, gt=0)
     group_size: int = Field(8, ge=2)  # G
-    per_device_batch_size: int | None = None  # None: all completions of an update at once
+    per_device_batch_size: int | None = Field(None, gt=0)  # None: all completions of an update at once
     num_iterations: int = Field(1, ge=1)
-    steps_per_generation: int | None = None
+    steps_per_generation: int | None = Field(None, gt=0)
     learning_rate: float = Field(2e-4, gt=0)
     beta: float = Field(0.03, ge=0)  # KL
     entropy_coef: float = Field(0.0, ge=0)
@@ -222,9 +222,12 @@ class JudgeConfig(Section):
     harm_threshold: float = Field(0.5, gt=0, lt=1)  # of the harm model, for kind "rules"
 
 
+AttackName = Literal["none", "harmful_prefill", "benign_hijack", "answer_prefill"]
+
+
 class EvaluationConfig(Section):
     judge: JudgeConfig = JudgeConfig()
-    attacks: list[str] = ["harmful_prefill", "benign_hijack", "answer_prefill"]
+    attacks: list[AttackName] = ["harmful_prefill", "benign_hijack", "answer_prefill"]
     reasoning_use: bool = True  # also with no reasoning and with another prompt's
     limit: int | None = Field(None, gt=0)  # prompts per category, chosen by content hash
     batch_size: int = Field(128, gt=0)
@@ -233,6 +236,14 @@ class EvaluationConfig(Section):
     samples: int = Field(1, ge=1)
     harmful_prefill_steps: int = Field(2, gt=0)
     transcripts: int = Field(20, ge=0)  # sample transcripts per arm in the report
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> EvaluationConfig:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"evaluation.samples = {self.samples} with temperature 0: greedy samples are all the same"
+            )
+        return self
 
 
 class GateConfig(Section):

@@ -1,9 +1,13 @@
 """Defaults < preset or file < --set; what is wrong is named, with the nearest right name."""
 
+from typing import get_args
+
 import pytest
 
 from flows.config import ARMS, load_config, presets
 from sear_core.errors import InputError
+from sear_core.evaluation.attacks import ATTACKS, NONE
+from tasks.config import AttackName
 
 
 @pytest.mark.parametrize("name", presets())
@@ -36,6 +40,11 @@ def test_an_arm_differs_from_the_policy_section_by_its_few_lines():
         ("policy.group_size=1", "policy.group_size"),
         ('gate.candidate="recap"', "gate.candidate 'recap' is not among the arms"),
         ("policy", "expected KEY=VALUE"),
+        ('evaluation.attacks=["harmful_prefil"]', "evaluation.attacks.0"),
+        ("policy.steps_per_generation=0", "policy.steps_per_generation"),
+        ("seed=-1", "seed"),
+        ('experiment="team/sear"', "experiment"),
+        ('arm={"a/b"={}}', "arm 'a/b': expected letters, digits, _ and - in its name"),
         ("seed.x=3", "'seed' is a value, not a section"),
     ],
 )
@@ -43,6 +52,15 @@ def test_what_is_wrong_is_named(setting, told):
     with pytest.raises(InputError) as error:
         load_config("demo", sets=[setting])
     assert told in str(error.value)
+
+
+def test_several_greedy_samples_are_refused():
+    with pytest.raises(InputError, match="greedy samples are all the same"):
+        load_config("demo", sets=["evaluation.samples=3", "evaluation.temperature=0"])
+
+
+def test_the_attacks_that_a_config_may_name_are_those_that_there_are():
+    assert set(get_args(AttackName)) == {NONE.name, *ATTACKS}
 
 
 def test_a_checkpoint_inside_a_generation_is_refused():
