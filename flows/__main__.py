@@ -226,9 +226,11 @@ def _failed(error: Exception) -> int:
     """A failed stage or gate in one paragraph; anything else with its traceback, for it is our fault."""
     import traceback
 
+    from flows.services import public
+
     if type(error).__name__ != "StageFailed":
-        traceback.print_exception(error)
-    print(f"failed: {error}", file=sys.stderr)
+        print(public("".join(traceback.format_exception(error))), file=sys.stderr, end="")
+    print(f"failed: {public(str(error))}", file=sys.stderr)
     return 1
 
 

@@ -20,6 +20,7 @@ def ask(question: str, workspace: Workspace, show_reasoning: bool = False, name:
 
     Raises InputError where no model is registered, its files are gone, or the question is blank.
     """
+    from flows.services import public
     from tasks.tracking import configure, tracking_uri
 
     if not question.strip():
@@ -33,7 +34,9 @@ def ask(question: str, workspace: Workspace, show_reasoning: bool = False, name:
     if found is None:
         found = by_alias(uri, name, CANDIDATE)
         if found is None:
-            raise InputError(f"no model {name!r} is registered in {uri}; `sear run` trains and registers one")
+            raise InputError(
+                f"no model {name!r} is registered in {public(uri)}; `sear run` trains and registers one"
+            )
         warn(f"no champion yet: candidate version {found.version} answers; it has not passed the gate")
     answered = _load(found.source, f"{name} version {found.version}")([question], show_reasoning)[0]
     if not answered["well_formed"]:

@@ -66,12 +66,13 @@ def compare(runs: list[str], workspace: Workspace) -> Comparison:
     """
     from mlflow import MlflowClient
 
+    from flows.services import public
     from tasks.model_registry import store_exists
     from tasks.tracking import tracking_uri
 
     uri = tracking_uri(workspace)
     if not store_exists(uri):
-        raise InputError(f"{uri}: no run yet; `sear run` makes one")
+        raise InputError(f"{public(uri)}: no run yet; `sear run` makes one")
     return compare_in(MlflowClient(uri), runs)
 
 

@@ -30,7 +30,7 @@ def stages(config: PipelineConfig, tracking_uri: str = "sqlite:///") -> list[Sta
     dag = [
         data.version_stage(config.data),
         data.prepare_stage(config.data, data_seed),
-        validation.stage(config.validation, config.data.max_prompt_chars),
+        validation.stage(config.validation),
         warm_start.stage(config.warm_start, seed),
         reward_model.stage(config.reward_model, seed),
     ]
@@ -42,7 +42,13 @@ def stages(config: PipelineConfig, tracking_uri: str = "sqlite:///") -> list[Sta
     ]  # fmt: skip
     dag += [
         report.compare_stage(
-            arms, config.gate, config.evaluation.judge.model_dump(mode="json"), config.experiment, seed
+            arms,
+            config.gate,
+            config.evaluation.model_dump(
+                mode="json", include={"judge", "limit", "max_new_tokens", "temperature", "samples"}
+            ),
+            config.experiment,
+            seed,
         ),
         report.report_stage(
             arms, config.model_dump(mode="json"), config.evaluation.transcripts, show_reasoning

@@ -24,20 +24,28 @@ def rebuild(run: str, workspace: Workspace) -> Path:
     today's code. Raises InputError for an unknown run, and where the store no longer holds what it needs.
     """
     from mlflow import MlflowClient
+    from pydantic import ValidationError
 
     from flows.compare import find, pipeline_runs
     from flows.config import PipelineConfig
     from flows.pipeline import stages
+    from flows.services import public
     from tasks.model_registry import store_exists
     from tasks.stage import Job, call_compute, handle_from
     from tasks.tracking import tracking_uri
 
     uri = tracking_uri(workspace)
     if not store_exists(uri):
-        raise InputError(f"{uri}: no run yet; `sear run` makes one")
+        raise InputError(f"{public(uri)}: no run yet; `sear run` makes one")
     client = MlflowClient(uri)
     parent = find(pipeline_runs(client), run)
-    settings = PipelineConfig.model_validate(_config(client, parent.info.run_id))
+    try:
+        settings = PipelineConfig.model_validate(_config(client, parent.info.run_id))
+    except ValidationError as error:
+        raise InputError(
+            f"run {parent.info.run_id[:8]}: its config is of another version of this project: "
+            f"{error.error_count()} keys no longer fit"
+        ) from None
     dag = {stage.name: stage for stage in stages(settings, uri)}
     keys = _keys(client, parent.info.experiment_id, parent.info.run_id)
     inputs = {}

@@ -159,8 +159,8 @@ def _remote(folder: Path) -> Check:
 
 
 def public(url: str) -> str:
-    """A URL without user name and password."""
-    return re.sub(r"//[^/]*@", "//", url)
+    """A URL, or a text with URLs in it, without user names and passwords."""
+    return re.sub(r"//[^/\s]*@", "//", url)
 
 
 def _get(url: str) -> str:

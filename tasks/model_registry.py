@@ -10,7 +10,10 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+# MLflow's codes for "no such model" and "no such alias"; any other error must not look like "there is none"
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 MD5_TAG, EVALUATION_TAG, METRIC_TAG = "sear.md5", "sear.evaluation", "metric."
+RIVAL_TAG = "sear.rival"  # the champion that a version met at the gate: `<version> <md5>`, or "none"
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,15 @@ def store_exists(uri: str) -> bool:
 
 
 def by_alias(uri: str, name: str, alias: str) -> Registered | None:
-    """The version an alias points to, or None where there is none."""
+    """The version an alias points to, or None where there is none. Raises MlflowException where it cannot tell."""
     if not store_exists(uri):
         return None
     client = MlflowClient(uri)
     try:
         found = client.get_model_version_by_alias(name, alias)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
         return None
     tags = dict(found.tags)
     return Registered(
@@ -53,7 +58,9 @@ def version_exists(uri: str, name: str, version: str) -> bool:
         return False
     try:
         MlflowClient(uri).get_model_version(name, version)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
         return False
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,10 +27,10 @@ def stage(candidate: str, name: str) -> Stage:
 
 
 def store_state(stage: Stage, inputs: Mapping[str, Handle], workspace: Workspace) -> dict[str, str]:
-    """Another tracking store needs its own registration."""
+    """Another tracking store needs its own registration; hashed, for a URI may hold a password."""
     from tasks.tracking import tracking_uri
 
-    return {"store": tracking_uri(workspace)}
+    return {"store": hashlib.sha256(tracking_uri(workspace).encode()).hexdigest()}
 
 
 def compute(job: Job) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def compute(job: Job) -> dict[str, Any]:
         model_registry.MD5_TAG: model.md5,
         model_registry.EVALUATION_TAG: decision["evaluation"],
         "evaluation.md5": decision["evaluation_md5"],
+        model_registry.RIVAL_TAG: decision["rival"],
         "dvc.md5": job.inputs["version"].md5,
         "prepared.sha256": getattr(job.inputs["prepare"], "sha256", ""),
         "arm": job.arm,

@@ -14,17 +14,22 @@ from prefect.cache_policies import NO_CACHE
 from tasks.config import GateConfig
 from tasks.gate import decide
 from tasks.handles import Comparison, Handle
+from tasks.model_registry import RIVAL_TAG, Registered
 from tasks.stage import Job, RunContext, Stage, run_stage, write_json
 from tasks.workspace import Workspace
 
 BASELINE, CONTROL = "sft", "grpo"
 
 
-def compare_stage(arms: list[str], gate: GateConfig, judge: dict[str, Any], model: str, seed: int) -> Stage:
-    """`model`: the registered model whose champion the candidate meets."""
+def compare_stage(
+    arms: list[str], gate: GateConfig, measured: dict[str, Any], model: str, seed: int
+) -> Stage:
+    """`model`: the registered model whose champion the candidate meets; `measured`: how both must have been."""
     return Stage(
         name="compare", module=__name__, handle=Comparison, compute="compute_compare", state="champion_state",
-        section={"arms": arms, "gate": gate.model_dump(mode="json"), "judge": judge, "model": model, "seed": seed},
+        section={
+            "arms": arms, "gate": gate.model_dump(mode="json"), "measured": measured, "model": model, "seed": seed,
+        },
         needs=("prepare", *(f"evaluation.{arm}" for arm in arms)), essential=("comparison.json",),
         artifacts=("comparison.json",),
     )  # fmt: skip
@@ -42,7 +47,7 @@ def report_stage(arms: list[str], config: dict[str, Any], transcripts: int, show
 
 
 def champion_state(stage: Stage, inputs: Mapping[str, Handle], workspace: Workspace) -> dict[str, str]:
-    """Which champion the decision was made against. Being the champion itself is no rival.
+    """Which champion the decision is made against. Where it is the candidate itself: the one it was promoted over.
 
     So an unchanged rerun of the run that promoted its own model finds its decision again.
     """
@@ -52,10 +57,15 @@ def champion_state(stage: Stage, inputs: Mapping[str, Handle], workspace: Worksp
     champion = model_registry.by_alias(
         tracking_uri(workspace), stage.section["model"], model_registry.CHAMPION
     )
-    own = inputs[f"evaluation.{stage.section['gate']['candidate']}"].md5
-    if champion is None or champion.tags.get("evaluation.md5") == own:
-        return {"champion": "none"}
-    return {"champion": f"{champion.version} {champion.md5}"}
+    return {"champion": _rival(champion, inputs[f"evaluation.{stage.section['gate']['candidate']}"])}
+
+
+def _rival(champion: Registered | None, candidate: Handle) -> str:
+    if champion is None:
+        return "none"
+    if champion.tags.get("evaluation.md5") == candidate.md5:
+        return champion.tags.get(RIVAL_TAG, "none")
+    return f"{champion.version} {champion.md5}"
 
 
 def compute_compare(job: Job) -> dict[str, Any]:
@@ -70,10 +80,10 @@ def compute_compare(job: Job) -> dict[str, Any]:
     }
     prepared = getattr(job.inputs["prepare"], "sha256", "")
     measured_on = hashlib.sha256(
-        json.dumps([prepared, job.section["judge"]], sort_keys=True).encode()
+        json.dumps([prepared, job.section["measured"]], sort_keys=True).encode()
     ).hexdigest()
     candidate = evaluations[gate.candidate]
-    champion = None
+    found = champion = None
     if job.log is not None:
         found = model_registry.by_alias(
             job.log.client.tracking_uri, job.section["model"], model_registry.CHAMPION
@@ -94,7 +104,7 @@ def compute_compare(job: Job) -> dict[str, Any]:
         if CONTROL in arms and gate.candidate != CONTROL else {},
         "baseline": BASELINE, "candidate": gate.candidate, "champion": "" if champion is None else champion.version,
         "promote": decision.promote, "reasons": decision.reasons,
-        "evaluation": measured_on, "evaluation_md5": candidate.md5,
+        "evaluation": measured_on, "evaluation_md5": candidate.md5, "rival": _rival(found, candidate),
     })  # fmt: skip
     return {"arms": arms, "metrics": {"gate.passed": float(decision.promote)}}
 
@@ -161,6 +171,7 @@ def _transcripts(job: Job, arms: list[str]) -> list[Any]:
         "category",
         "prompt",
         "prefill",
+        "closed",
         "reasoning",
         "answer",
         "verdict",
@@ -176,7 +187,9 @@ def _transcripts(job: Job, arms: list[str]) -> list[Any]:
         rounds = [row for group in zip(*groups.values(), strict=False) for row in group]
         for row in rounds[: job.section["transcripts"]]:
             found.append({
-                "arm": arm, "category": row["category"], "prompt": row["prompt"], "answer": row["answer"],
+                "arm": arm, "category": row["category"], "prompt": row["prompt"],
+                # of a think block that was never closed, what was judged is the reasoning: no answer to show
+                "answer": row["answer"] if row["closed"] else "",
                 "verdict": "malformed" if row["malformed"] else row["verdict"], "reasoning": row["reasoning"],
                 "prefill": row["prefill"], "harmful": row["harmful"],
                 "attack": "" if row["condition"] == "none" else row["condition"],

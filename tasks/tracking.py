@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from tasks.workspace import Workspace
@@ -174,24 +174,3 @@ class Tracker:
         for run in gone:
             self.client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
         return len(gone)
-
-
-def find_parent(client: MlflowClient, experiment: str, run: str) -> Run:
-    """The pipeline run with that id, id prefix (6 characters or more) or name; InputError names the newest."""
-    from sear_core.errors import InputError
-
-    runs = client.search_runs(
-        [experiment],
-        f"tags.`{KIND_TAG}` = 'pipeline'",
-        max_results=1000,
-        order_by=["attributes.start_time DESC"],
-    )
-    found = [
-        r
-        for r in runs
-        if run in (r.info.run_id, r.info.run_name) or (len(run) >= 6 and r.info.run_id.startswith(run))
-    ]
-    if not found:
-        newest = ", ".join(f"{r.info.run_id[:8]} ({r.info.run_name})" for r in runs[:5]) or "none yet"
-        raise InputError(f"no run {run!r}; the newest ones are: {newest}")
-    return found[0]

@@ -14,7 +14,7 @@ from tasks.handles import Handle, Validated
 from tasks.stage import Job, RunContext, Stage, StageFailed, run_stage
 
 
-def stage(config: ValidationConfig, max_prompt_chars: int) -> Stage:
+def stage(config: ValidationConfig) -> Stage:
     return Stage(
         name="validate", module=__name__, handle=Validated, section=config.model_dump(mode="json"),
         needs=("prepare",), libraries=("tables", "gate"), essential=("result.json",), artifacts=("docs",),

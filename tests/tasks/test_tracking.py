@@ -8,9 +8,8 @@ import sys
 import pytest
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from sear_core.errors import InputError
 from tasks import model_registry
-from tasks.tracking import HOST_TAG, PID_TAG, Tracker, clean_metric_name, find_parent, is_remote, tracking_uri
+from tasks.tracking import HOST_TAG, PID_TAG, Tracker, clean_metric_name, is_remote, tracking_uri
 from tasks.workspace import Workspace
 
 
@@ -92,16 +91,6 @@ def test_a_final_figure_that_differs_from_its_curve_ends_the_curve(tracker):
     assert [p.step for p in tracker.client.get_metric_history(run.run_id, "loss")] == [5]
     assert [p.step for p in tracker.client.get_metric_history(run.run_id, "train_loss")] == [5, 5]
     tracker.end(run.run_id, ok=True)
-
-
-def test_a_pipeline_run_is_found_by_name_id_or_six_digits_of_it(tracker):
-    parent = tracker.start_parent("brave-otter", {})
-    tracker.end(parent.run_id, ok=True)
-    for given in ("brave-otter", parent.run_id, parent.run_id[:6]):
-        assert find_parent(tracker.client, tracker.experiment, given).info.run_id == parent.run_id
-    for given in ("nobody", parent.run_id[:5]):
-        with pytest.raises(InputError, match=r"no run '.*'; the newest ones are: .*brave-otter"):
-            find_parent(tracker.client, tracker.experiment, given)
 
 
 def test_the_first_version_is_candidate_and_champion_only_where_promoted(tracker, tmp_path):
