@@ -40,6 +40,11 @@ def prefect_task(stage: Stage) -> Any:
     return getattr(module, "run", None) or getattr(module, f"run_{stage.name}")
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def execute(
     dag: list[Stage], context: RunContext, workers: int, done: Callable[[Stage, Handle], None]
 ) -> dict[str, Handle]:
@@ -100,7 +105,7 @@ def pipeline(
     context = RunContext(
         workspace=workspace, tracker=tracker, parent=parent, tags=shared, force=chosen.force,
         launcher=settings.launcher, progress=Progress(len(chosen.dag), quiet),
-        threads=None if settings.workers == 1 else max(1, (os.cpu_count() or 1) // settings.workers),
+        threads=None if settings.workers == 1 else max(1, cores() // settings.workers),
     )  # fmt: skip
 
     def done(stage: Stage, handle: Handle) -> None:
@@ -136,7 +141,6 @@ def log_config(parent: RunLog, settings: PipelineConfig) -> None:
 
 def log_data(parent: RunLog, context: RunContext, version: Handle) -> None:
     """The data version as tag on every run from here, and as the parent's dataset input."""
-    context.tags["dvc.md5"] = version.md5
     parent.tags({"dvc.md5": version.md5})
     parent.dataset("sources", version.md5, version.path, "training")
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer
-from transformers.trainer_utils import get_last_checkpoint
 
 from sear_core.errors import InputError
 
@@ -87,8 +86,13 @@ def run_trainer(trainer: Trainer, out: Path, *, resume: bool) -> None:
     folder = out / "checkpoints"
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
+
+
+def last_whole_checkpoint(folder: Path) -> str | None:
+    """The latest checkpoint written to its end, or None: transformers writes `trainer_state.json` last."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
 def finish(

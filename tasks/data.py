@@ -89,6 +89,7 @@ def compute_prepare(job: Job) -> dict[str, Any]:
 def run_version(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -> Handle:
     """Check or rebuild the sources, then name their version."""
     ensure(stage.section["root"], context.workspace)
+    context.tags["dvc.md5"] = source_state(stage, inputs, context.workspace)["dvc_md5"]
     return run_stage(stage, inputs, context)
 
 

@@ -19,7 +19,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 PLUMBING = {
     f"tasks.{name}"
     for name in ("cache", "callbacks", "config", "fingerprint", "handles", "launch", "lineage", "model_registry",
-                 "progress", "stage", "tracking", "worker", "workspace")
+                 "model_state", "progress", "stage", "tracking", "worker", "workspace")
 }  # fmt: skip
 LIBRARIES = {
     "training": ("torch", "transformers", "trl", "accelerate", "peft", "tokenizers"),

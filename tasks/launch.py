@@ -71,7 +71,9 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
         "inputs": {n: [type(h).__name__, h.model_dump(mode="json")] for n, h in job.inputs.items()},
         "run_id": job.log.run_id if job.log else None, "tracking_uri": context.tracker.uri,
     })  # fmt: skip
-    start = _fork if context.launcher == "process" else _accelerate
+    # evaluation is one process's work: several would write the same files
+    alone = context.launcher == "process" or stage.module == "tasks.evaluation"
+    start = _fork if alone else _accelerate
     pid, poll = start(str(job_file), str(result_file))
     try:
         while (code := poll()) is None:

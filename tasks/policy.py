@@ -33,12 +33,11 @@ def compute(job: Job) -> dict[str, Any]:
 
     tables = Path(job.inputs["prepare"].path) / "tables"
     rewards = Path(job.inputs["reward_model"].path)
-    recap: list[str] = []
-    if job.section["recap_share"]:
-        traces = read_table("warm_start", tables, split="train")
-        recap = [
-            row["reasoning"] for row in traces if row["category"] == "harmful" and row["kind"] == "trace"
-        ]
+    recap = (
+        recap_reasonings(read_table("warm_start", tables, split="train"))
+        if job.section["recap_share"]
+        else []
+    )
     metrics = train_policy(
         model_path=str(Path(job.inputs["warm_start"].path) / "model"), out=job.out,
         prompts=read_table("rl_prompts", tables, split="train"),
@@ -46,6 +45,15 @@ def compute(job: Job) -> dict[str, Any]:
         recap_reasonings=recap, callbacks=(training_callback(job),), **job.section,
     )  # fmt: skip
     return {"name": job.arm, "metrics": finite(metrics)}
+
+
+def recap_reasonings(traces: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The harmful reasonings of the warm start's traces, with their prompts, for RECAP's prefills."""
+    return [
+        {"prompt": row["prompt"], "reasoning": row["reasoning"]}
+        for row in traces
+        if row["category"] == "harmful" and row["kind"] == "trace" and row["reasoning"]
+    ]
 
 
 @task(name="policy", cache_policy=NO_CACHE, persist_result=False)

@@ -42,7 +42,8 @@ def report_stage(arms: list[str], config: dict[str, Any], transcripts: int, show
         section={"arms": arms, "config": config, "transcripts": transcripts, "show_reasoning": show_reasoning},
         needs=("version", "prepare", "validate", "warm_start", "reward_model", "compare",
                *(f"policy.{arm}" for arm in trained), *(f"evaluation.{arm}" for arm in arms)),
-        essential=("report.html",), artifacts=("report.html",), resources=("tasks/templates/*",),
+        essential=("report.html",), resources=("tasks/templates/*",),
+        artifacts=("report.html", "transcripts.json", "reasoning.json", "plots"),
     )  # fmt: skip
 
 
@@ -132,7 +133,25 @@ def compute_report(job: Job) -> dict[str, Any]:
         data=data_report, lineage=_lineage(job), show_reasoning=job.section["show_reasoning"],
     )  # fmt: skip
     write_report(page, job.out / "report.html")
+    _write_parts(page, job.out)
     return {"arms": arms}
+
+
+def _write_parts(page: Any, out: Path) -> None:
+    """The plots and the sample transcripts as files of their own; reasoning apart, and only where it is shown."""
+    from tasks.report_html import plots_of
+
+    (out / "plots").mkdir(exist_ok=True)
+    for name, svg in plots_of(page).items():
+        if svg:
+            (out / "plots" / f"{name}.svg").write_text(svg)
+    hidden = {"reasoning", "prefill"}
+    rows = [transcript.model_dump(mode="json") for transcript in page.transcripts]
+    write_json(out / "transcripts.json", [{k: v for k, v in row.items() if k not in hidden} for row in rows])
+    if page.show_reasoning:
+        write_json(
+            out / "reasoning.json", [{k: row[k] for k in ("arm", "prompt", *sorted(hidden))} for row in rows]
+        )
 
 
 def _history(job: Job, stage: str) -> list[dict[str, Any]]:

@@ -153,6 +153,16 @@ def rest(report: ReportInput) -> list[str]:
     return sorted(names - shown)
 
 
+def plots_of(report: ReportInput) -> dict[str, str]:
+    """{name: SVG}, "" where there is nothing to draw."""
+    return {
+        "trade_off": plots.trade_off(report.arms),
+        "attacks": plots.attack_bars(report.arms) if plots.attack_names(report.arms) else "",
+        "training": plots.training_curves(report.histories),
+        "reliability": plots.reliability(report.reliability),
+    }
+
+
 def render_report(report: ReportInput) -> str:
     """The whole page as text; the same input gives the same bytes."""
     environment = Environment(
@@ -166,12 +176,7 @@ def render_report(report: ReportInput) -> str:
         t if report.show_reasoning else t.model_copy(update={"reasoning": "", "prefill": ""})
         for t in report.transcripts
     ]
-    figures = {
-        "trade_off": plots.trade_off(report.arms),
-        "attacks": plots.attack_bars(report.arms) if plots.attack_names(report.arms) else "",
-        "training": plots.training_curves(report.histories),
-        "reliability": plots.reliability(report.reliability),
-    }
+    figures = plots_of(report)
     return environment.get_template("report.html.j2").render(
         report=report,
         transcripts=transcripts,

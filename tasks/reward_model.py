@@ -15,12 +15,13 @@ from prefect.cache_policies import NO_CACHE
 from tasks.callbacks import training_callback
 from tasks.config import RewardModelConfig
 from tasks.handles import Handle, RewardModels
+from tasks.model_state import model_state
 from tasks.stage import Job, RunContext, Stage, StageFailed, finite, run_stage
 
 
 def stage(config: RewardModelConfig, seed: int) -> Stage:
     return Stage(
-        name="reward_model", module=__name__, handle=RewardModels,
+        name="reward_model", module=__name__, state=model_state.__name__, handle=RewardModels,
         section=config.model_dump(mode="json") | {"seed": seed},
         needs=("prepare", "validate", *(("warm_start",) if config.from_warm_start else ())),
         libraries=("training",), essential=("harm/", "helpfulness/"),

@@ -12,12 +12,13 @@ from prefect.cache_policies import NO_CACHE
 from tasks.callbacks import training_callback
 from tasks.config import WarmStartConfig
 from tasks.handles import Handle, ModelVersion
+from tasks.model_state import model_state
 from tasks.stage import Job, RunContext, Stage, finite, run_stage
 
 
 def stage(config: WarmStartConfig, seed: int) -> Stage:
     return Stage(
-        name="warm_start", module=__name__, handle=ModelVersion,
+        name="warm_start", module=__name__, state=model_state.__name__, handle=ModelVersion,
         section=config.model_dump(mode="json") | {"seed": seed},
         needs=("prepare", "validate"), libraries=("training",), essential=("model/",),
         artifacts=("history.json",), heavy=True,

@@ -1,0 +1,23 @@
+"""The bytes of a local model directory belong into a cache key; its path alone says nothing of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from tasks.cache import md5_file
+from tasks.handles import Handle
+from tasks.stage import Stage
+from tasks.workspace import Workspace
+
+
+def model_state(stage: Stage, inputs: Mapping[str, Handle], workspace: Workspace) -> dict[str, str]:
+    """{"model": hash} of the directory that the stage's section names; {} for a hub name or none."""
+    path = stage.section["model"]["path"]
+    folder = Path(path).expanduser() if path else None
+    if folder is None or not folder.is_dir():
+        return {}
+    files = {file.name: md5_file(file) for file in sorted(folder.iterdir()) if file.is_file()}
+    return {"model": hashlib.sha256(json.dumps(files).encode()).hexdigest()}
