@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -184,12 +184,13 @@ def test_a_planted_think_tag_closes_the_data_gate_before_anything_is_trained(run
 def test_help_is_quick_because_heavy_things_are_imported_late(arguments):
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [sys.executable, "-m", "flows", *arguments], capture_output=True, text=True, check=True,
             cwd=Path(__file__).parents[2],
         )  # fmt: skip
-        times.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     print(f"sear {' '.join(arguments)}: {min(times):.2f} s")
-    assert min(times) < 1.0  # 0.5 s on an idle machine; twice that is allowed on a busy one
+    assert min(times) < 0.8  # of the processor, so that a busy machine does not fail it; 0.5 s is the aim
     assert "sear" in done.stdout.lower() or arguments == ["--version"]

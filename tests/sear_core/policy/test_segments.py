@@ -140,7 +140,7 @@ def test_a_completion_of_4096_tokens_takes_no_time(tokenizer, slow):
     assert len(ids) > 4096
     completion = parse_completion(text, True)
     steps = split_steps(completion.reasoning, 64)
-    start = time.perf_counter()
+    start = time.process_time()
     players = token_players(SlowTokenizer(tokenizer) if slow else tokenizer, ids, text, completion, steps, "")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert players.count(63) > 4096 // 2  # the rest of 700 lines
