@@ -175,8 +175,7 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
             log.params({k: v for k, v in flat(stage.section).items() if not isinstance(v, list | dict)})
             result = launch(stage, job, context)
             core_seconds, core_ended = result.pop("core_seconds"), time.perf_counter()
-            for leftover in ("checkpoints",):
-                shutil.rmtree(partial / "out" / leftover, ignore_errors=True)
+            shutil.rmtree(partial / "out" / "checkpoints", ignore_errors=True)
             entry = store.commit(parts, {"path": "out", **result, "run_id": log.run_id}, stage.essential)
             handle = handle_from(stage, entry, store.out(parts))
             log_artifacts(log, stage, Path(store.out(parts)))
