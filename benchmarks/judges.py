@@ -1,0 +1,145 @@
+"""How well the learnt judges agree with people: python benchmarks/judges.py [--data-root FOLDER] [--only refusal|harm].
+
+FOLDER (or SEAR_PUBLIC_DATA) is the folder of public sets; what is read is in sear_core/judges/training_data.py. Every
+row is judged by a model that has seen neither it nor its prompt (refusal) or question (harm). XSTest and HarmBench are
+read nowhere. Prints one JSON object; progress goes to standard error. Some ten minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold
+
+from sear_core.evaluation.intervals import wilson
+from sear_core.judges.agreement import agreement, difference
+from sear_core.judges.harm_classifier import harm_features, train_harm
+from sear_core.judges.prefixes import prefix_match
+from sear_core.judges.refusal_rules import CLASSES, classify
+from sear_core.judges.refusal_training import groups, train_refusal
+from sear_core.judges.training_data import RefusalRow, harm_rows, refusal_rows
+
+FOLDS = 5
+RESAMPLES = 2000
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def refusal(root: Path) -> dict:
+    """Folds grouped by prompt over all sources, and each human-labelled source left out of the training as a whole."""
+    rows = refusal_rows(root)
+    judged: dict[str, dict[int, str]] = {"classifier": {}, "rules+classifier": {}}
+    for fold, (train, test) in enumerate(GroupKFold(FOLDS).split(rows, groups=groups(rows)), start=1):
+        model = train_refusal([rows[i] for i in train])
+        held = [int(i) for i in test if rows[i].source in ("chatgpt_refusals", "coconot")]
+        _both(model, rows, held, judged)
+        say(f"refusal: fold {fold} of {FOLDS}")
+    found = {
+        f"{source}, folds by prompt": _report(
+            rows, [i for i, row in enumerate(rows) if row.source == source], judged
+        )
+        for source in ("chatgpt_refusals", "coconot")
+    }
+    held = [i for i, row in enumerate(rows) if row.source == "chatgpt_refusals"]
+    alone: dict[str, dict[int, str]] = {"classifier": {}, "rules+classifier": {}}
+    _both(train_refusal([row for row in rows if row.source != "chatgpt_refusals"]), rows, held, alone)
+    found["chatgpt_refusals, left out of the training"] = _report(rows, held, alone)
+    return found
+
+
+def _both(model, rows: list[RefusalRow], held: list[int], judged: dict[str, dict[int, str]]) -> None:
+    prompts, answers = [rows[i].prompt for i in held], [rows[i].answer for i in held]
+    judged["classifier"] |= dict(zip(held, model.classify(prompts, answers), strict=True))
+    judged["rules+classifier"] |= dict(zip(held, model.with_rules(prompts, answers), strict=True))
+
+
+def _report(rows: list[RefusalRow], held: list[int], judged: dict[str, dict[int, str]]) -> dict:
+    labels = [CLASSES[rows[i].label] for i in held]
+    prompts = [rows[i].prompt for i in held]
+    prefix = [prefix_match(rows[i].answer) for i in held]
+    verdicts = {
+        "prefix": prefix,
+        "rules": [classify(rows[i].prompt, rows[i].answer) for i in held],
+        **{name: [of[i] for i in held] for name, of in judged.items()},
+    }
+    found: dict = {"rows": len(held)}
+    for name, said in verdicts.items():
+        told = agreement(said, labels, CLASSES, prompts)
+        exact = sum(a == b for a, b in zip(said, labels, strict=True))
+        found[name] = {
+            "binary": told["binary"], "interval": told["intervals"]["binary"], "kappa": told["kappa_binary"],
+            "three_way": exact / len(held), "three_way_interval": list(wilson(exact, len(held))),
+            "above_prefix": difference(said, prefix, labels, prompts, True),
+        }  # fmt: skip
+    return found
+
+
+def harm(root: Path) -> dict:
+    """GPTFuzz, each response once, folds grouped by question; the baseline on the same folds."""
+    rows = harm_rows(root)
+    answers = [row.answer for row in rows]
+    labels = np.array([row.harmful for row in rows])
+    questions = np.array([row.question for row in rows])
+    features = harm_features(answers)
+    ours, baseline = np.zeros(len(rows)), np.zeros(len(rows))
+    for fold, (train, test) in enumerate(GroupKFold(FOLDS).split(rows, groups=questions), start=1):
+        model = train_harm([rows[i] for i in train], features=features[train])
+        ours[test] = 1 / (1 + np.exp(-(features[test] @ model.weights[:-1] + model.weights[-1])))
+        words = TfidfVectorizer()
+        plain = LogisticRegression(max_iter=1000).fit(
+            words.fit_transform([answers[i] for i in train]), labels[train]
+        )
+        baseline[test] = plain.predict_proba(words.transform([answers[i] for i in test]))[:, 1]
+        say(f"harm: fold {fold} of {FOLDS}")
+    found: dict = {"rows": len(rows), "questions": len(set(questions)), "harmful": float(labels.mean())}
+    for name, scores in (("tf-idf + logistic regression", baseline), ("harm classifier", ours)):
+        hits = int(((scores >= 0.5) == labels).sum())
+        found[name] = {
+            "auroc": float(roc_auc_score(labels, scores)), "accuracy": hits / len(rows),
+            "accuracy_interval": list(wilson(hits, len(rows))),
+        }  # fmt: skip
+    return found | {"difference": _paired(labels, ours, baseline, questions)}
+
+
+def _paired(labels: np.ndarray, a: np.ndarray, b: np.ndarray, clusters: np.ndarray) -> dict:
+    """a minus b, accuracy and AUROC, [value, low, high]: 95 % percentile bootstrap over questions."""
+    rng = np.random.default_rng(0)
+    members = [np.flatnonzero(clusters == name) for name in np.unique(clusters)]
+
+    def measure(i: np.ndarray) -> tuple[float, float]:
+        accuracy = float(((a[i] >= 0.5) == labels[i]).mean() - ((b[i] >= 0.5) == labels[i]).mean())
+        return accuracy, float(roc_auc_score(labels[i], a[i]) - roc_auc_score(labels[i], b[i]))
+
+    value = measure(np.arange(len(labels)))
+    draws = np.array([
+        measure(np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))]))
+        for _ in range(RESAMPLES)
+    ])  # fmt: skip
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    return {name: [value[k], float(low[k]), float(high[k])] for k, name in enumerate(("accuracy", "auroc"))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-root", default=os.environ.get("SEAR_PUBLIC_DATA"))
+    parser.add_argument("--only", choices=("refusal", "harm"))
+    arguments = parser.parse_args()
+    if not arguments.data_root:
+        parser.error("expected --data-root or SEAR_PUBLIC_DATA")
+    root = Path(arguments.data_root)
+    parts = {"refusal": refusal, "harm": harm}
+    print(json.dumps({k: f(root) for k, f in parts.items() if arguments.only in (None, k)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
