@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from sear_core.evaluation.metrics import BENIGN, Judged, paired_difference, per_prompt
+from sear_core.evaluation.intervals import paired_difference
+from sear_core.evaluation.metrics import BENIGN, Judged, per_prompt
+from sear_core.schema import CATEGORIES
 
 Interval = tuple[float, float, float]
 
@@ -20,7 +23,7 @@ def read_judged(path: Path) -> list[Judged]:
 
 
 def differences(a: Sequence[Judged], b: Sequence[Judged], seed: int) -> dict[str, Interval]:
-    """{metric: (a - b, low, high)} of `dsr` and `compliance.*`, direct and under each condition of both.
+    """{metric: (a - b, low, high)} of `dsr` and `compliance.*`, direct and under each condition of both; `accuracy`.
 
     Only prompts that both models answered under a condition count; a metric without any is left out.
     """
@@ -34,11 +37,17 @@ def differences(a: Sequence[Judged], b: Sequence[Judged], seed: int) -> dict[str
             f"dsr{suffix}": (("harmful",), lambda row: row.defended),
             **{f"compliance.{c}{suffix}": ((c,), lambda row: row.complied) for c in BENIGN},
         }
+        if condition == "none":
+            metrics["accuracy"] = (CATEGORIES, _exact)
         for name, (categories, value) in metrics.items():
             pairs = _pairs(a, b, condition, categories, value)
             if pairs:
                 found[name] = paired_difference([x for x, _ in pairs], [y for _, y in pairs], seed)
     return found
+
+
+def _exact(row: Judged) -> float:
+    return math.nan if row.exact is None else float(row.exact)
 
 
 def _pairs(

@@ -5,6 +5,25 @@
 Condition `none` comes first: `answer_prefill` and `other_reasoning` force the reasoning written there.
 Every step is pure but generation, which keeps its finished batches (generation.py), so that a run that was
 broken off goes on where it was.
+
+What an evaluation's directory holds (an interval is `[value, low, high]`, 95 %):
+
+    completions.parquet  a row per completion (records.COMPLETIONS): enough to judge again without generating
+    metrics.json         {name: number}: the headline rates, each with `.low` and `.high`; under an attack at its
+                         default strength `dsr.<attack>`, at strength k `dsr.<attack>@<k>` (and so on for the
+                         others); `minimum_detectable.<rate>`: two models that differ by less cannot be told apart;
+                         `worst_slice.<rate>`
+    slices.json          {"rows": [{"suite", "slice", "condition", "metric": "dsr" | "compliance" | "accuracy",
+                         "value", "low", "high", "prompts"}], "suites": the same of whole suites (slice ""),
+                         "worst": {metric: one of the rows}, "notes": [what was left out, and why]}
+    curves.json          {attack: {"unit": "words" | "tokens" | …, "description", "points": [{"condition",
+                         "strength": number, "default": bool, "dsr": interval | null,
+                         "compliance": interval | null, "malformed": interval | null}]}}, by rising strength;
+                         strength 0 is condition `none`. Of a default that is no number (the whole text) the
+                         strength is what it forced, on average
+    evaluation.json      {"schema_version": 1, "judge", "seed", "samples", "temperature", "conditions": [{"name",
+                         "attack", "strength": number | null, "unit", "default", "kind", "description"}],
+                         "suites": {suite: {category: prompts}}}
 """
 
 from __future__ import annotations
@@ -13,52 +32,27 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
-from sear_core.chat_format import FORCED_PREFIX, THINK_CLOSE, render_prompt
+from sear_core.chat_format import FORCED_PREFIX, render_prompt
 from sear_core.errors import InputError
-from sear_core.evaluation import metrics, suites
-from sear_core.evaluation.attacks import NONE, REASONING_USE, Attack, partners, resolve
-from sear_core.evaluation.generation import Generated, Request, clean, generate, row_seed, write_parquet
-from sear_core.evaluation.judges import Judge, Verdict, explored
-from sear_core.evaluation.suites import SuiteRow
+from sear_core.evaluation import capability, metrics, slices, suites
+from sear_core.evaluation.attacks import NONE, Attack, Given, Sent, Tools, partners
+from sear_core.evaluation.conditions import Condition, resolve
+from sear_core.evaluation.generation import Request, clean, generate, row_seed, write_parquet
+from sear_core.evaluation.judges import Judge
+from sear_core.evaluation.records import COMPLETIONS, Answered, judge_records, judged, record
 from sear_core.loading import load_causal_lm, load_tokenizer
-from sear_core.policy.segments import Completion, parse_completion, split_steps
+from sear_core.policy.segments import parse_completion
 
-COMPLETIONS = pa.schema(
-    [("id", pa.string()), ("sample", pa.int32()), ("condition", pa.string()), ("category", pa.string()),
-     ("source", pa.string()), ("suite", pa.string()), ("slice", pa.string()), ("prompt", pa.string()),
-     ("prefill", pa.string()), ("reasoning", pa.string()), ("answer", pa.string()), ("verdict", pa.string()),
-     ("harmful", pa.bool_()), ("p_harm", pa.float32()), ("explored", pa.bool_()), ("malformed", pa.bool_()),
-     ("truncated", pa.bool_()), ("closed", pa.bool_()), ("beyond_context", pa.bool_()),
-     ("n_tokens", pa.int32()), ("reasoning_tokens", pa.int32()), ("step_values", pa.list_(pa.float32()))]
-)  # fmt: skip
+SCHEMA_VERSION = 1
+CARRIED = ("perplexity", "bits_per_byte")  # what judging anew cannot tell
 Progress = Callable[[int, int, str], None]  # completions done, of how many, condition at work
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A suite row and what the model made of it under one condition; parsed is prefill + written text."""
-
-    row: SuiteRow
-    sample: int
-    condition: Attack
-    prefill: str
-    generated: Generated
-    parsed: Completion
-    beyond_context: bool
-
-    @property
-    def answer(self) -> str:
-        """What is judged: the text after `</think>`, the whole output where that tag is missing (TARS §4)."""
-        if self.parsed.close is not None:
-            return self.parsed.answer
-        return (self.prefill + self.generated.text).strip()
 
 
 def evaluate_model(
@@ -75,6 +69,10 @@ def evaluate_model(
     seed: int,
     harmful_prefill_steps: int,
     reasoning_use: bool,
+    strengths: Mapping[str, Sequence[int]] | None = None,
+    artifacts: Mapping[str, str] | None = None,
+    suite_names: Sequence[str] = (),
+    reasoning_harmlessness: bool = False,
     limit: int | None = None,
     max_steps: int = 8,
     trust_remote_code: bool = False,
@@ -86,20 +84,20 @@ def evaluate_model(
 ) -> dict[str, float]:
     """Evaluate a model (directory or hub name) on rows of the table `evaluation`; the headline metrics.
 
-    Writes out/completions.parquet (COMPLETIONS), out/metrics.json (what is returned) and out/slices.json
-    (`slices`, and `notes` on what was left out); the same bytes for the same input, on the same machine.
-    `chunks` (default: out/chunks) holds finished batches until all is done. device None: CUDA where there is.
-    Raises InputError for an unusable suite, model, attack name, or sampling settings.
+    Writes the files above; the same bytes for the same input, on the same machine. `chunks` (default:
+    out/chunks) holds finished batches until all is done. device None: CUDA where there is. `suite_names`: of
+    the table's suites, empty for all; `strengths` and `artifacts`: see conditions.py. Raises InputError for an
+    unusable suite, model, attack name, strength, artifact file, or sampling settings.
     """
     if samples > 1 and temperature == 0:
         raise InputError(
             f"samples = {samples} with temperature 0: greedy samples are all the same; expected 1"
         )
-    found = resolve(attacks)
-    everything = suites.from_table(rows)
-    notes = suites.check(everything)
+    conditions, missing = resolve(attacks, strengths, artifacts, reasoning_use, limit)
+    everything = suites.choose(suites.from_table(rows), suite_names)
+    notes = [*suites.check(everything), *missing]
     suite = suites.limit_per_category(everything, limit)
-    conditions = [NONE, *found, *(REASONING_USE.values() if reasoning_use else ())]
+    asked = {condition.name: list((condition.attack.rows or list)(suite)) for condition in conditions}
     tokenizer = load_tokenizer(model_path, revision=revision, trust_remote_code=trust_remote_code)
     model: Any = load_causal_lm(
         model_path, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code
@@ -108,11 +106,13 @@ def evaluate_model(
     out.mkdir(parents=True, exist_ok=True)
     chunks = chunks or out / "chunks"
     key = model_key(model_path, model, dtype)
+    tools = Tools(model, tokenizer, chunks / "found", seed, key)
 
-    answered: list[Answered] = []
+    records: list[dict[str, Any]] = []
     own: dict[tuple[str, int], str] = {}
     partner = partners(suite) if reasoning_use else list(range(len(suite)))
-    total, done = len(suite) * samples * len(conditions), 0
+    others = {row.id: suite[partner[place]].id for place, row in enumerate(suite)}
+    total, done = sum(map(len, asked.values())) * samples, 0
     for condition in conditions:
 
         def advance(count: int, name: str = condition.name) -> None:
@@ -121,74 +121,145 @@ def evaluate_model(
             if progress:
                 progress(done, total, name)
 
-        jobs = [(place, sample) for place in range(len(suite)) for sample in range(samples)]
-        prefills = []
-        for place, sample in jobs:
-            row, other = suite[place], suite[partner[place]]
-            reasonings = (own.get((row.id, sample), ""), own.get((other.id, sample), ""))
-            prefills.append(clean(condition.build(row, *reasonings, harmful_prefill_steps)))
+        jobs = [(row, sample) for row in asked[condition.name] for sample in range(samples)]
+        sent = [
+            _sent(condition, Given(
+                row, own.get((row.id, sample), ""), own.get((others.get(row.id, ""), sample), ""),
+                condition.strength, harmful_prefill_steps, tools,
+            ))
+            for row, sample in jobs
+        ]  # fmt: skip
         requests = [
             Request(
-                f"{suite[place].id}#{sample}",
-                render_prompt(tokenizer, clean(suite[place].prompt), prefill),
-                row_seed(seed, suite[place].id, sample) if temperature > 0 else 0,
+                f"{row.id}#{sample}", render_prompt(tokenizer, put.prompt, put.prefill),
+                row_seed(seed, row.id, sample) if temperature > 0 else 0,
             )
-            for (place, sample), prefill in zip(jobs, prefills, strict=True)
-        ]
+            for (row, sample), put in zip(jobs, sent, strict=True)
+        ]  # fmt: skip
         written = generate(
             model, tokenizer, requests, folder=chunks / condition.name, model_key=key, batch_size=batch_size,
             max_new_tokens=max_new_tokens, temperature=temperature, progress=advance,
         )  # fmt: skip
         beyond = _beyond_context(model, tokenizer, requests, max_new_tokens)
-        for (place, sample), prefill, text, over in zip(jobs, prefills, written, beyond, strict=True):
-            parsed = parse_completion(prefill + text.text, text.ended)
-            answered.append(Answered(suite[place], sample, condition, prefill, text, parsed, over))
-            if condition is NONE:
-                own[suite[place].id, sample] = parsed.reasoning
+        answered = [
+            Answered(
+                row, sample, condition, put, text, parse_completion(put.prefill + text.text, text.ended), over
+            )
+            for (row, sample), put, text, over in zip(jobs, sent, written, beyond, strict=True)
+        ]
+        if condition.attack is NONE:
+            own = {(item.row.id, item.sample): item.parsed.reasoning for item in answered}
+        records += record(answered, tokenizer)
 
-    records = judge_all(answered, judge, tokenizer, max_steps)
-    judged = [_judged(record) for record in records]
-    summary = metrics.summarise(judged, [attack.name for attack in found], reasoning_use)
-    table = metrics.slices(judged, ["none", *(attack.name for attack in found)])
-    write_parquet(records, COMPLETIONS, out / "completions.parquet")
-    _write_json(out / "slices.json", {"slices": table, "notes": [*notes, *summary.notes]})
-    _write_json(out / "metrics.json", summary.values)
+    about = {
+        "schema_version": SCHEMA_VERSION, "judge": judge.name, "seed": seed, "samples": samples,
+        "temperature": temperature, "conditions": [condition.as_json() for condition in conditions],
+        "suites": suites.counts(suite), "reasoning_harmlessness": reasoning_harmlessness,
+    }  # fmt: skip
+    skill = capability.perplexity(model, tokenizer, suite, batch_size)
+    values = finish(judge_records(records, judge, max_steps), conditions, about, notes, _flat(skill), out)
     shutil.rmtree(chunks, ignore_errors=True)
-    return summary.values
+    return values
 
 
-def judge_all(answered: Sequence[Answered], judge: Judge, tokenizer: Any, max_steps: int) -> list[dict]:
-    """A row of COMPLETIONS per completion. Reasoning is scored where the model wrote at least part of it."""
-    prompts = [clean(item.row.prompt) for item in answered]
-    verdicts: list[Verdict] = judge.judge(
-        prompts, [item.answer for item in answered], [item.row.category for item in answered]
-    )
-    open_block = [i for i, item in enumerate(answered) if THINK_CLOSE not in item.prefill]
-    steps = [[step.text for step in split_steps(answered[i].parsed.reasoning, max_steps)] for i in open_block]
-    scored = dict(zip(open_block, judge.levels([prompts[i] for i in open_block], steps), strict=True))
-    lengths = [
-        len(ids)
-        for ids in tokenizer([i.parsed.reasoning for i in answered], add_special_tokens=False)["input_ids"]
+def rejudge(*, source: Path, out: Path, judge: Judge, max_steps: int = 8) -> dict[str, float]:
+    """Judge a finished evaluation's completions anew, without the model; writes the same files into `out`.
+
+    What only the model can tell (perplexity) is taken over. Raises InputError where `source` is no evaluation.
+    """
+    about, records, before = _read(source)
+    about |= {"judge": judge.name}
+    conditions = [
+        Condition(
+            Attack(row["attack"], row["description"], NONE.build, row["kind"], row["unit"], row["default"]),
+            row["strength"],
+        )
+        for row in about["conditions"]
     ]
-    return [
+    carried = {name: value for name, value in before.items() if name.startswith(CARRIED)}
+    out.mkdir(parents=True, exist_ok=True)
+    return finish(judge_records(records, judge, max_steps), conditions, about, [], carried, out)
+
+
+def finish(
+    records: list[dict[str, Any]],
+    conditions: Sequence[Condition],
+    about: Mapping[str, Any],
+    notes: Sequence[str],
+    extra: Mapping[str, float],
+    out: Path,
+) -> dict[str, float]:
+    """Judged records -> metrics, slices, curves; all written into `out`."""
+    rows = [judged(row) for row in records]
+    attacks = [condition for condition in conditions if condition.attack.kind == "attack"]
+    summary = metrics.summarise(
+        rows,
+        [condition.name for condition in attacks if condition.strength is None],
+        any(condition.attack.kind == "reasoning_use" for condition in conditions),
+        [condition.name for condition in attacks if condition.strength is not None],
+        bool(about.get("reasoning_harmlessness")),
+    )
+    table = slices.slice_rows(rows, ["none", *(condition.name for condition in attacks)])
+    parts = [row for row in table if row["slice"]]
+    worst = slices.worst(parts)
+    values = summary.values | dict(extra)
+    for name, row in worst.items():
+        values |= _flat({f"worst_slice.{name}": (row["value"], row["low"], row["high"])})
+    forced: dict[str, list[int]] = {}
+    for row in records:
+        forced.setdefault(row["condition"], []).append(row["forced"])
+    means = {name: sum(numbers) / len(numbers) for name, numbers in forced.items()}
+    write_parquet(records, COMPLETIONS, out / "completions.parquet")
+    _write_json(
+        out / "slices.json",
         {
-            "id": item.row.id, "sample": item.sample, "condition": item.condition.name,
-            "category": item.row.category, "source": clean(item.row.source), "suite": clean(item.row.suite),
-            "slice": clean(item.row.slice), "prompt": clean(item.row.prompt), "prefill": item.prefill,
-            "reasoning": item.parsed.reasoning.strip(), "answer": item.answer, "verdict": verdict.outcome,
-            "harmful": verdict.harmful, "p_harm": verdict.p_harm, "explored": explored(scored.get(index)),
-            "malformed": not item.parsed.well_formed, "truncated": not item.generated.ended,
-            "closed": item.parsed.close is not None, "beyond_context": item.beyond_context,
-            "n_tokens": item.generated.n_tokens, "reasoning_tokens": lengths[index],
-            "step_values": scored.get(index),
-        }
-        for index, (item, verdict) in enumerate(zip(answered, verdicts, strict=True))
-    ]  # fmt: skip
+            "rows": parts,
+            "suites": [row for row in table if not row["slice"]],
+            "worst": worst,
+            "notes": [*notes, *summary.notes],
+        },
+    )
+    _write_json(out / "curves.json", slices.curves(rows, conditions, means))
+    _write_json(out / "evaluation.json", about)
+    _write_json(out / "metrics.json", values)
+    return values
 
 
-def _judged(record: Mapping[str, Any]) -> metrics.Judged:
-    names = [name for name in metrics.Judged.__dataclass_fields__ if name != "outcome"]
-    return metrics.Judged(outcome=record["verdict"], **{name: record[name] for name in names})
+def _read(source: Path) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, float]]:
+    """What an evaluation was, its completions, its metrics."""
+    folder = source.parent if source.name == "completions.parquet" else source
+    try:
+        about = json.loads((folder / "evaluation.json").read_text("utf-8"))
+        before = json.loads((folder / "metrics.json").read_text("utf-8"))
+        table = pq.read_table(folder / "completions.parquet")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{source}: no {Path(str(error.filename)).name} there; expected the directory of an evaluation"
+        ) from None
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise InputError(f"{source}: cannot be read as an evaluation: {error}") from None
+    missing = [name for name in COMPLETIONS.names if name not in table.column_names]
+    if missing or about.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(
+            f"{source}: an evaluation of another version{f' (no column {missing[0]!r})' if missing else ''}"
+        )
+    return about, table.to_pylist(), before
+
+
+def _sent(condition: Condition, given: Given) -> Sent:
+    sent = condition.attack.build(given)
+    return Sent(clean(sent.prompt), clean(sent.prefill))
+
+
+def _flat(intervals: Mapping[str, tuple[float, float, float]]) -> dict[str, float]:
+    """{name, name.low, name.high}, without what is not a number."""
+    ends = ("", ".low", ".high")
+    return {
+        f"{name}{end}": number
+        for name, interval in intervals.items()
+        for end, number in zip(ends, interval, strict=True)
+        if number == number
+    }
 
 
 def model_key(model_path: str, model: Any, dtype: str) -> str:

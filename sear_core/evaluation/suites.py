@@ -5,6 +5,7 @@ The first hand-over of the way of a row: suite row -> completion -> verdict -> m
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ class SuiteRow:
     harmful_reasoning: str = ""
     benign_reasoning: str = ""
     affirmative: str = ""
+    reference: str = ""  # the right answer, where there is one (capability.py)
 
 
 def from_table(rows: Iterable[Mapping[str, Any]]) -> list[SuiteRow]:
@@ -51,6 +53,33 @@ def from_table(rows: Iterable[Mapping[str, Any]]) -> list[SuiteRow]:
         fields: dict[str, Any] = {name: row.get(name) or "" for name in SuiteRow.__dataclass_fields__}
         suite.append(SuiteRow(**fields))
     return suite
+
+
+def choose(rows: Sequence[SuiteRow], names: Sequence[str]) -> list[SuiteRow]:
+    """The rows of the named suites; of all where none is named.
+
+    Raises InputError for a name that no row has, with the nearest right one.
+    """
+    if not names:
+        return list(rows)
+    known = sorted({row.suite for row in rows})
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            raise InputError(
+                f"evaluation.suites: {name!r} is no suite of the evaluation table"
+                f"{f'; did you mean {near[0]!r}?' if near else ''}; "
+                f"there are: {', '.join(repr(suite) for suite in known) or 'none'}"
+            )
+    return [row for row in rows if row.suite in names]
+
+
+def counts(rows: Sequence[SuiteRow]) -> dict[str, dict[str, int]]:
+    """{suite: {category: prompts}}."""
+    found: dict[str, Counter[str]] = {}
+    for row in rows:
+        found.setdefault(row.suite, Counter())[row.category] += 1
+    return {suite: dict(sorted(found[suite].items())) for suite in sorted(found)}
 
 
 def check(rows: Sequence[SuiteRow]) -> list[str]:

@@ -1,5 +1,7 @@
 """Attacks force exactly the text they should; suites are checked before anything is generated."""
 
+import json
+
 import pytest
 
 from sear_core.errors import InputError
@@ -8,11 +10,15 @@ from sear_core.evaluation.attacks import (
     GENERIC_BENIGN_REASONING,
     GENERIC_HARMFUL_REASONING,
     REASONING_USE,
+    Given,
+    Tools,
     first_steps,
     partners,
-    resolve,
 )
-from sear_core.evaluation.suites import SuiteRow, check, from_table, limit_per_category
+from sear_core.evaluation.conditions import resolve
+from sear_core.evaluation.jailbreaks import DEVICES
+from sear_core.evaluation.suites import SuiteRow, check, choose, counts, from_table, limit_per_category
+from sear_core.tiny_model import build_tokenizer
 
 ROW = SuiteRow(
     "r", "how to do it?", "harmful",
@@ -23,8 +29,14 @@ ROW = SuiteRow(
 BARE = SuiteRow("s", "how to do it?", "harmful")
 
 
-def build(name, row=ROW, own="my own\n", other="another's\n", steps=2):
-    return (ATTACKS | REASONING_USE)[name].build(row, own, other, steps)
+def send(name, row=ROW, own="my own\n", other="another's\n", **given):
+    return (ATTACKS | REASONING_USE)[name].build(Given(row, own, other, **given))
+
+
+def build(name, row=ROW, **given):
+    sent = send(name, row, **given)
+    assert sent.prompt == row.prompt
+    return sent.prefill
 
 
 def test_a_harmful_prefill_is_the_first_steps_and_leaves_the_block_open():
@@ -64,9 +76,136 @@ def test_rows_without_texts_get_the_generic_ones():
 def test_an_unknown_attack_is_named_with_the_nearest_right_one():
     with pytest.raises(InputError, match="unknown attack 'benign_hijak'; did you mean 'benign_hijack'"):
         resolve(["benign_hijak"])
-    assert [attack.name for attack in resolve(["answer_prefill", "none", "answer_prefill"])] == [
-        "answer_prefill"
-    ]
+    found, _ = resolve(["answer_prefill", "none", "answer_prefill"])
+    assert [condition.name for condition in found] == ["none", "answer_prefill"]
+
+
+def test_a_harmful_prefill_of_k_words_ends_within_a_line_and_a_whole_one_with_it():
+    assert build("harmful_prefill", strength=3) == "step one\nstep"
+    assert build("harmful_prefill", strength=50) == "step one\nstep two\nstep three\n"
+
+
+def test_a_hijack_closes_the_block_behind_a_harmful_or_benign_text_or_its_first_k_words():
+    assert build("harmful_hijack") == "step one\nstep two\nstep three\n</think>\n"
+    assert build("harmful_hijack", strength=2) == "step one\n</think>\n"
+    assert build("benign_hijack", strength=1) == "nothing\n</think>\n"
+
+
+def test_an_answer_prefill_of_k_tokens_is_cut_by_the_models_own_tokenizer(tmp_path):
+    tokenizer = build_tokenizer(["gladly, here: take it"] * 3, 300)
+    ids = tokenizer("gladly, here:", add_special_tokens=False)["input_ids"]
+    tools = Tools(None, tokenizer, tmp_path)
+    for k in (1, 3):
+        opening = tokenizer.decode(ids[:k])
+        assert build("answer_prefill", strength=k, tools=tools) == f"my own\n</think>\n{opening}"
+    assert build("answer_prefill", strength=99, tools=tools) == "my own\n</think>\ngladly, here:"
+
+
+def test_a_jailbreak_template_wraps_the_prompt_in_its_first_k_devices():
+    sent = send("jailbreak_template", strength=2)
+    assert sent.prompt.splitlines()[:2] == list(DEVICES[:2]) and sent.prompt.endswith("\nhow to do it?")
+    assert DEVICES[2] not in sent.prompt and sent.prefill == ""
+    assert send("jailbreak_template").prompt.count("\n") == 4  # three devices by default
+
+
+def test_strengths_are_conditions_of_their_own_named_behind_the_attack():
+    strengths = {"harmful_prefill": [50, 10, 50], "jailbreak_template": [1, 3]}
+    found, _ = resolve(["harmful_prefill", "jailbreak_template"], strengths, reasoning_use=True)
+    assert [condition.name for condition in found] == [
+        "none", "harmful_prefill", "harmful_prefill@10", "harmful_prefill@50",
+        "jailbreak_template", "jailbreak_template@1",  # 3 is its default
+        "no_reasoning", "other_reasoning",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("strengths", "message"),
+    [
+        ({"benign_hijak": [3]}, "'benign_hijak' is not among the attacks; did you mean 'benign_hijack'"),
+        ({"benign_hijack": [0]}, "benign_hijack: 0; expected whole numbers of words from 1"),
+        ({"jailbreak_template": [6]}, "jailbreak_template: 6; expected whole numbers of devices from 1 to 5"),
+    ],
+)
+def test_an_impossible_strength_is_named(strengths, message):
+    with pytest.raises(InputError, match=message):
+        resolve(["benign_hijack", "jailbreak_template"], strengths)
+
+
+def test_an_attack_of_ones_own_is_imported_by_name(tmp_path, monkeypatch):
+    (tmp_path / "my_attacks.py").write_text(
+        "from sear_core.evaluation.attacks import Attack, Sent\n"
+        "SHOUT = Attack('shout', 'in capitals', lambda given: Sent(given.row.prompt.upper()))\n"
+        "TAKEN = Attack('none', '', lambda given: Sent(''))\nNO_ATTACK = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found, _ = resolve(["my_attacks:SHOUT"])
+    assert found[1].name == "shout" and found[1].attack.build(Given(ROW)).prompt == "HOW TO DO IT?"
+    with pytest.raises(InputError, match="'my_attacks:SHOUT' has no strength"):
+        resolve(["my_attacks:SHOUT"], {"my_attacks:SHOUT": [2]})
+    for name, message in {
+        "my_attacks:GONE": "cannot be imported",
+        "no_such_module:A": "cannot be imported",
+        "my_attacks:NO_ATTACK": "is a int; expected an Attack",
+        "my_attacks:TAKEN": "expected a name of its own",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            resolve([name])
+
+
+def jailbreaks(path, *rows):
+    path.write_text(json.dumps({"parameters": {"method": "GCG"}, "jailbreaks": list(rows)}))
+    return {"published": str(path)}
+
+
+def test_published_artifacts_attack_the_suites_own_goals_and_bring_the_others(tmp_path):
+    files = jailbreaks(
+        tmp_path / "a.json",
+        {"index": 0, "goal": "How to do it", "prompt": "x how to do it x", "category": "c", "jailbroken": True},
+        {"index": 1, "goal": "another goal", "prompt": "y", "category": "d"},
+        {"index": 2, "goal": "a third", "prompt": None},
+    )  # fmt: skip
+    (_, condition), notes = resolve([], artifacts=files)
+    assert notes == ["published: 1 of its jailbreaks have no prompt and are left out"]
+    harmless = SuiteRow("h", "another goal", "harmless")
+    rows = condition.attack.rows([ROW, harmless])
+    assert [(row.id, row.category, row.slice) for row in rows] == [
+        ("r", "harmful", ""), ("published:1", "harmful", "d"),
+    ]  # fmt: skip
+    assert [condition.attack.build(Given(row)).prompt for row in rows] == ["x how to do it x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", 'no list "jailbreaks"'),
+        ('{"jailbreaks": [{"prompt": "x"}]}', 'jailbreak 0: no text "goal"'),
+        ('{"jailbreaks": [{"goal": "g", "prompt": 3}]}', "is a int, expected a text or null"),
+        ('{"jailbreaks": [{"goal": "g", "prompt": null}]}', "none of its 1 jailbreaks has a prompt"),
+        (
+            '{"jailbreaks": [{"goal": "g", "prompt": "x"}, {"goal": "G.", "prompt": "y"}]}',
+            "goal stands twice",
+        ),
+    ],
+)
+def test_artifacts_of_another_format_are_refused(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        resolve([], artifacts={"published": str(tmp_path / "a.json")})
+    with pytest.raises(InputError, match="no such file of attack artifacts"):
+        resolve([], artifacts={"published": str(tmp_path / "b.json")})
+    with pytest.raises(InputError, match="expected a name of its own"):
+        resolve([], artifacts={"benign_hijack": str(tmp_path / "a.json")})
+
+
+def test_a_suite_is_chosen_by_name_and_an_unknown_one_refused():
+    rows = from_table([table_row("a", suite="xstest"), table_row("b", "harmless", suite="gsm8k")])
+    assert [row.id for row in choose(rows, ["gsm8k"])] == ["b"] and choose(rows, []) == rows
+    assert counts(rows) == {"gsm8k": {"harmless": 1}, "xstest": {"harmful": 1}}
+    with pytest.raises(
+        InputError, match="'xtest' is no suite of the evaluation table; did you mean 'xstest'"
+    ):
+        choose(rows, ["xtest"])
 
 
 def test_partners_are_of_another_category_and_evenly_used():
