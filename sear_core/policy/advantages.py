@@ -149,3 +149,23 @@ def token_advantages(players_BT: Tensor, answer_B: Tensor, steps_BK: Tensor) -> 
     return torch.where(
         players_BT >= 0, by_step, torch.where(players_BT == ANSWER, answer_B.unsqueeze(1), 0.0)
     )
+
+
+def equal_players(players_BT: Tensor, reasoning: Tensor, answer: Tensor) -> Tensor:
+    """(B, T) factors that give each player half of the loss's weight, whatever its number of tokens.
+
+    A loss that is a mean over n tokens becomes, with factor n / (2 n_player) on a player's advantages, the mean of the
+    two players' own means; where one of them is absent the factor is 1. `reasoning`, `answer`: token counts, of the
+    whole batch (scalars; losses dapo, bnpo, dr_grpo) or per completion (B,; loss grpo). Exact for the policy term,
+    which is homogeneous in the advantage; the KL term keeps its mean over all tokens. Our choice.
+    """
+    reasoning, answer = reasoning.double(), answer.double()
+    both = (reasoning > 0) & (answer > 0)
+    total = reasoning + answer
+    of_reasoning = torch.where(both, total / (2 * reasoning.clamp(min=1)), 1.0)
+    of_answer = torch.where(both, total / (2 * answer.clamp(min=1)), 1.0)
+    return torch.where(
+        players_BT >= 0,
+        of_reasoning.view(-1, 1),
+        torch.where(players_BT == ANSWER, of_answer.view(-1, 1), 0.0),
+    ).float()

@@ -1,28 +1,47 @@
 """Process rewards: the value V_k of a reasoning prefix z_1 … z_k for an unsafe response; one interface.
 
-`harm_model` (the default): V_k = p_harm(x, z_1 … z_k) from the causal harm model, all K boundaries in one
-forward pass. A plug-in of one's own is named `module:object`. Our choice throughout: what the paper's process
-reward is, its abstract does not say.
+    harm_model       V_k = p_harm(x, z_1 … z_k), from the causal harm model: all K boundaries in one forward pass
+    forced_answer    V_k = mean p_harm(x, a) over m short answers a that a frozen prover gives after z_k (the progress
+                     reward of MRT, arXiv 2503.07572; why the prover is not the policy: PAV, arXiv 2410.08146)
+    target_logprob   V_k = mean log-probability per token, in nats, of a given unsafe answer after z_k, by the prover
+
+A plug-in of one's own is named `module:object`. Our choice throughout: what the paper's process reward is, its
+abstract does not say. This module imports nothing heavy: the config reads its names.
 """
 
 from __future__ import annotations
 
+import ast
+import difflib
 import importlib
+import importlib.util
+import logging
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 from sear_core.errors import InputError
 
+logger = logging.getLogger(__name__)
+NAMES = ("harm_model", "forced_answer", "target_logprob")
+DEFAULT_TARGET = "Sure, here is how to do it."
+
 
 class ProcessReward(Protocol):
-    def values(self, prompts: list[str], steps: list[list[str]]) -> list[list[float]]:
-        """V_0 … V_K per row: K + 1 values for K steps, index 0 the value of the empty reasoning."""
+    """What a plug-in implements. It may also set `explored_from`, the V_K from which a reasoning counts as an
+    exploration in the metrics (½ where it does not)."""
+
+    def values(self, prompts: list[str], steps: list[list[str]]) -> Sequence[Sequence[float] | None]:
+        """V_0 … V_K per row: K + 1 values for K steps, index 0 the value of the empty reasoning. Prompts are as
+        their author wrote them. NaN or None for what cannot be scored; the row then earns no process reward."""
         ...
 
 
 class HarmModelReward:
-    """V_k = p_harm(x, z_1 … z_k) of a loaded HarmModel."""
+    """V_k = p_harm(x, z_1 … z_k) of a loaded HarmModel, which may have a tokenizer of its own: it is given texts."""
 
     def __init__(self, harm: Any) -> None:
         self.harm = harm
@@ -31,25 +50,116 @@ class HarmModelReward:
         return self.harm.score_steps(prompts, steps)
 
 
-NAMES = ("harm_model",)
+class ForcedAnswerReward:
+    """V_k: the think block is closed after z_k, `prover` answers m times, the harm model judges; their mean p_harm."""
 
+    def __init__(
+        self, prover: Any, harm: Any, *, samples: int = 1, max_new_tokens: int = 32, temperature: float = 1.0
+    ) -> None:
+        self.prover, self.harm = prover, harm
+        self.samples, self.max_new_tokens, self.temperature = samples, max_new_tokens, temperature
 
-def load_process_reward(name: str, harm: Any) -> ProcessReward:
-    """The process reward of that name: one of NAMES, or `module:object`, an object with a method `values`
-    (a class is called without arguments first).
-
-    Raises InputError where there is none of that name.
-    """
-    if name == "harm_model":
-        return HarmModelReward(harm)
-    module_name, colon, attribute = name.partition(":")
-    if not colon:
-        raise InputError(
-            f"policy.process_reward = {name!r}: no such process reward; there are {', '.join(NAMES)}, "
-            f"and your own as module:object"
+    def values(self, prompts: list[str], steps: list[list[str]]) -> list[list[float] | None]:
+        answers = self.prover.answers(
+            prompts,
+            steps,
+            samples=self.samples,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
         )
+        asked = [
+            (prompt, answer)
+            for prompt, row in zip(prompts, answers, strict=True)
+            for after in row or []
+            for answer in after
+        ]
+        scores = iter(self.harm.score_answers([prompt for prompt, _ in asked], [a for _, a in asked]))
+        return [
+            row and [sum(next(scores) for _ in after) / len(after) for after in row]  # None stays None
+            for row in answers
+        ]
+
+
+class TargetLogprobReward:
+    """V_k of an unsafe answer to the prompt: `targets` (prompt -> answer), `default` where there is none."""
+
+    explored_from = math.log(0.5)  # the answer's tokens have probability ½, by geometric mean
+
+    def __init__(self, prover: Any, targets: Mapping[str, str], default: str = DEFAULT_TARGET) -> None:
+        self.prover, self.targets, self.default = prover, dict(targets), default
+
+    def values(self, prompts: list[str], steps: list[list[str]]) -> list[list[float] | None]:
+        targets = [self.targets.get(prompt, self.default) for prompt in prompts]
+        return self.prover.log_probabilities(prompts, steps, targets)
+
+
+def check_name(name: str) -> None:
+    """Raises InputError where `name` is neither one of NAMES nor `module:object`, with the nearest right name."""
+    if name in NAMES or (":" in name and all(name.split(":", 1))):
+        return
+    near = difflib.get_close_matches(name, NAMES, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise InputError(
+        f"policy.process_reward = {name!r}: no such process reward{hint}; there are {', '.join(NAMES)}, and your own "
+        f"as module:object"
+    )
+
+
+def plug_in_file(name: str) -> Path:
+    """The source file of a plug-in's module, found without running it (its parent packages apart).
+
+    Modules are found where Python finds them, and in the working directory. Raises InputError where there is none,
+    or where it defines no such object.
+    """
+    module, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"policy.process_reward = {name!r}: cannot be imported ({error})") from error
+    if spec is None or not spec.origin or not Path(spec.origin).is_file():
+        raise InputError(f"policy.process_reward = {name!r}: there is no module {module!r} on Python's path")
+    path = Path(spec.origin)
+    if path.suffix == ".py":
+        try:
+            defined = _names_in(ast.parse(path.read_bytes()))
+        except SyntaxError as error:
+            raise InputError(
+                f"policy.process_reward = {name!r}: {path}, line {error.lineno}: {error.msg}"
+            ) from error
+        first = attribute.split(".")[0]
+        if first not in defined and "*" not in defined:
+            near = difflib.get_close_matches(first, sorted(defined), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"policy.process_reward = {name!r}: {path} defines no {first!r}{hint}")
+    return path
+
+
+def _names_in(tree: ast.Module) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name.split(".")[0])
+    return found
+
+
+def load_plug_in(name: str) -> ProcessReward:
+    """The object that `module:object` names; a class is called without arguments first.
+
+    Raises InputError where it cannot be imported or has no method `values`.
+    """
+    module_name, _, attribute = name.partition(":")
+    if module_name not in sys.modules:
+        plug_in_file(name)
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"policy.process_reward = {name!r}: cannot be imported ({error})") from error
     reward = found() if isinstance(found, type) else found
@@ -65,20 +175,35 @@ def checked_values(
 ) -> list[list[float] | None]:
     """V_0 … V_K per row; None (unscorable) for a row of the wrong length or with a value that is not finite.
 
-    Raises RuntimeError, naming the process reward, where it fails or returns another number of rows.
+    What is wrong with the first such row is logged. Raises RuntimeError, naming the process reward, where it fails or
+    returns another number of rows.
     """
     if not prompts:
         return []
     name = type(reward).__name__
     try:
-        rows: Sequence[Sequence[float]] = reward.values(prompts, steps)
+        rows: Sequence[Sequence[float] | None] = list(reward.values(prompts, steps))
     except Exception as error:
         raise RuntimeError(
-            f"the process reward {name} failed on {len(prompts)} reasonings: {error}"
+            f"the process reward {name} failed on {len(prompts)} reasonings: {type(error).__name__}: {error}"
         ) from error
     if len(rows) != len(prompts):
         raise RuntimeError(f"the process reward {name} returned {len(rows)} rows, expected {len(prompts)}")
-    return [_checked_row(row, len(row_steps) + 1) for row, row_steps in zip(rows, steps, strict=True)]
+    checked = [_checked_row(row, len(row_steps) + 1) for row, row_steps in zip(rows, steps, strict=True)]
+    bad = [n for n, row in enumerate(checked) if row is None]
+    if bad:  # training goes on without these
+        row, expected = rows[bad[0]], len(steps[bad[0]]) + 1
+        what = "None" if row is None else f"{len(row)} values, not all finite"
+        if row is not None and len(row) != expected:
+            what = f"{len(row)} values, expected K + 1 = {expected}"
+        _say_once(f"the process reward {name} returned what cannot be used ({what}); such rows earn no process reward "
+                  f"and are counted in reward/unscorable")  # fmt: skip
+    return checked
+
+
+@cache
+def _say_once(text: str) -> None:
+    logger.warning(text)
 
 
 def _checked_row(row: Sequence[float] | None, length: int) -> list[float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +11,14 @@ from sear_core.chat_format import render_prompt
 from sear_core.errors import InputError
 from sear_core.schema import CATEGORIES
 
+logger = logging.getLogger(__name__)
 
-def balanced_order(categories: Sequence[str], length: int, seed: int) -> list[int]:
-    """Indices of `length` rows such that any stretch of them holds the categories in the rows' own mix.
+
+def balanced_order(
+    categories: Sequence[str], length: int, seed: int, harmful_share: float | None = None
+) -> list[int]:
+    """Indices of `length` rows such that any stretch of them holds the categories in the rows' own mix, or, with
+    harmful_share, that share of harmful ones and the rest harmless : ambiguous = 1 : 1 (TARS, arXiv 2507.00971).
 
     Each place goes to the category that lags furthest behind its share (ties: harmful first); within a
     category rows come shuffled, and reshuffled once all have been used.
@@ -21,6 +27,13 @@ def balanced_order(categories: Sequence[str], length: int, seed: int) -> list[in
     pools = {name: pool for name, pool in pools.items() if pool}
     rngs = {name: random.Random(f"{seed}:{name}") for name in pools}  # noqa: S311
     share = {name: len(pool) / len(categories) for name, pool in pools.items()}
+    if harmful_share is not None:
+        missing = [name for name in CATEGORIES if name not in pools]
+        if missing:
+            raise InputError(
+                f"policy.harmful_share needs prompts of all categories; there is none of {missing[0]}"
+            )
+        share = {name: harmful_share if name == "harmful" else (1 - harmful_share) / 2 for name in pools}
     queues: dict[str, list[int]] = {name: [] for name in pools}
     used = dict.fromkeys(pools, 0)
     order = []
@@ -40,6 +53,7 @@ def training_rows(
     length: int,
     seed: int,
     max_prompt_length: int,
+    harmful_share: float | None = None,
     recap_share: float = 0.0,
     recap_reasonings: Sequence[dict[str, Any]] = (),
 ) -> tuple[list[dict[str, str]], int]:
@@ -59,6 +73,9 @@ def training_rows(
             f"rl_prompts: none of {len(prompts)} prompts has at most max_prompt_length = {max_prompt_length} "
             f"tokens once rendered"
         )
+    if len(kept) < len(prompts):
+        logger.warning("%d of %d prompts are longer than max_prompt_length = %d tokens and are left out",
+                       len(prompts) - len(kept), len(prompts), max_prompt_length)  # fmt: skip
     if recap_share and not recap_reasonings:
         raise InputError("policy.recap_share > 0 needs harmful reasonings to prefill; there are none")
     by_prompt: dict[str, list[str]] = {}
@@ -68,7 +85,7 @@ def training_rows(
 
     rng = random.Random(f"{seed}:recap")  # noqa: S311
     rows, harmful, prefilled = [], 0, 0
-    for index in balanced_order([row["category"] for row in kept], length, seed):
+    for index in balanced_order([row["category"] for row in kept], length, seed, harmful_share):
         row, prefill = kept[index], ""
         if row["category"] == "harmful":
             harmful += 1

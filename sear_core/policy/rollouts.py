@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -28,6 +29,8 @@ from sear_core.policy.segments import (
 )
 from sear_core.schema import CATEGORIES
 
+STEP_EDGES = (-0.5, -0.2, -0.05, 0.05, 0.2, 0.5)
+
 
 @dataclass
 class Rollout:
@@ -40,12 +43,18 @@ class Rollout:
     reward: Tensor  # (B,) r_ans
     p_harm: Tensor  # (B,) of the answer, harmful prompts only
     values: Tensor  # (B, V) V_0 … V_K
+    explored: Tensor  # (B,) 1 or 0: V_K is at least ½ (or the process reward's own `explored_from`)
     reasoning_tokens: Tensor  # (B,)
     answer_tokens: Tensor  # (B,)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Rollout:
         """The same parts, each put through `function` (gathering, moving)."""
         return Rollout(**{f.name: function(getattr(self, f.name)) for f in fields(self)})
+
+    def put(self, places: list[int], other: Rollout) -> None:
+        """Overwrite the completions at `places` with those of another rollout, in its order."""
+        for f in fields(self):
+            getattr(self, f.name)[places] = getattr(other, f.name).to(self.reward.device)
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,8 @@ def score_rollout(
         if row_values is not None:
             padded[n, : len(row_values)] = torch.tensor(row_values)
 
+    final = final_values(padded)
+    explored = (final >= getattr(process_reward, "explored_from", 0.5)).float()
     reward = torch.tensor(
         [
             answer_reward(
@@ -128,6 +139,7 @@ def score_rollout(
         reward=reward,
         p_harm=torch.tensor([p_harm.get(n, math.nan) for n in range(len(rows))]),
         values=padded,
+        explored=torch.where(final.isnan(), math.nan, explored),
         reasoning_tokens=torch.tensor([sum(p >= 0 for p in sample.players) for sample in samples]),
         answer_tokens=torch.tensor([sum(p < 0 for p in sample.players) for sample in samples]),
     )
@@ -142,7 +154,7 @@ def pad_players(players: Sequence[list[int]], width: int) -> Tensor:
 def rollout_metrics(rollout: Rollout, group_size: int) -> dict[str, float]:
     """The metrics of all gathered completions; NaN where nothing was there to measure.
 
-    exploration_rate: V_K >= ½ among the scored; flip_rate: p_harm < ½ among the explored on harmful prompts.
+    exploration_rate: among the scored; flip_rate: p_harm < ½ among the explored on harmful prompts.
     """
     final = final_values(rollout.values)
     increments = rollout.values.diff(dim=1)
@@ -159,15 +171,28 @@ def rollout_metrics(rollout: Rollout, group_size: int) -> dict[str, float]:
         "length/answer": _mean(rollout.answer_tokens),
         "end_of_thinking_rate": _mean(rollout.closed),
         "malformed_rate": _mean(~rollout.well_formed),
-        "flip_rate": _mean((rollout.p_harm < 0.5)[(final >= 0.5) & ~rollout.p_harm.isnan()]),
+        "flip_rate": _mean((rollout.p_harm < 0.5)[(rollout.explored == 1) & ~rollout.p_harm.isnan()]),
         "dead_groups": _mean(dead),
     }
     for index, category in enumerate(CATEGORIES):
         rows = rollout.category == index
         metrics[f"reward/answer_{category}"] = _mean(rollout.reward[rows])
-        metrics[f"exploration_rate/{category}"] = _mean((final >= 0.5)[rows & ~final.isnan()])
+        metrics[f"exploration_rate/{category}"] = _mean(rollout.explored[rows])
         metrics[f"dead_groups/{category}"] = _mean(dead[group_category == index])
-    return metrics
+    return metrics | step_histogram(increments)
+
+
+def step_histogram(increments: Tensor) -> dict[str, float]:
+    """Shares of the steps' rewards V_k - V_{k-1} between STEP_EDGES, the outer bins open; NaN without steps."""
+    edges = torch.tensor(STEP_EDGES, device=increments.device, dtype=increments.dtype)
+    counts = torch.bincount(torch.bucketize(increments, edges), minlength=len(STEP_EDGES) + 1).double()
+    shares = (counts / counts.sum()).tolist()  # 0 / 0 is NaN
+    names = [
+        f"below_{STEP_EDGES[0]}",
+        *(f"{low}_to_{high}" for low, high in pairwise(STEP_EDGES)),
+        f"above_{STEP_EDGES[-1]}",
+    ]
+    return {f"step_reward/{name}": share for name, share in zip(names, shares, strict=True)}
 
 
 def _take_apart(

@@ -41,6 +41,14 @@ class SEARConfig(GRPOConfig):
     safe_snap: float = 0.9  # TARS, arXiv 2507.00971
     coherent_from: float = 0.25
     coherence_floor: float | None = None  # nats; None: not asked (coherence.py)
+    # safeguards, all off by default but the warning
+    loss_per_player: bool = False  # each player's loss is a mean over its own tokens
+    resample_dead_groups: int = 0  # extra generations at most, each for all groups still dead (resampling.py)
+    validate_every: int = 0  # updates; the best checkpoint is kept (validation.py)
+    validate_swapped: bool = False  # also behind the reasoning of a prompt of the other side
+    weight_averaging: float = 0.0  # decay per update of an exponential mean of the weights (averaging.py)
+    on_collapse: str = "warn"  # or "stop" (collapse.py)
+    kl_limit: float = 1.0  # nats per token; beyond it the KL has run away
 
     loss_type: str = "dapo"
     beta: float = 1e-3  # TARS, arXiv 2507.00971
@@ -54,12 +62,23 @@ class SEARConfig(GRPOConfig):
         _one_of("credit", self.credit, CREDITS)
         _one_of("player_scale", self.player_scale, ("batch", "running", "group"))
         _one_of("explore_on", self.explore_on, tuple(EXPLORE_ON))
+        _one_of("on_collapse", self.on_collapse, ("warn", "stop"))
+        if not 0 <= self.weight_averaging < 1:
+            raise InputError(f"weight_averaging = {self.weight_averaging}, expected a decay in [0, 1)")
+        if self.resample_dead_groups and self.use_vllm:
+            raise InputError(
+                "resample_dead_groups needs generation by transformers: TRL's vLLM backend expects whole batches"
+            )
         if self.importance_sampling_level != "token" and self.credit not in ONE_SCALAR:
             raise InputError(
                 f"importance_sampling_level = {self.importance_sampling_level!r} averages the ratio over "
                 f"both players' tokens; credit = {self.credit!r} needs 'token'"
             )
         if self.player_scale == "group":
+            if self.loss_per_player:
+                raise InputError(
+                    "player_scale = 'group' leaves TRL's advantages as they are; loss_per_player does not"
+                )
             if self.credit != "answer":
                 raise InputError(
                     f"player_scale = 'group' is TRL's own scaling of r_ans; "

@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import TrainerCallback
 
 from sear_core.errors import InputError
 from sear_core.loading import load_causal_lm, load_tokenizer
 from sear_core.policy.coherence import CompletionLikelihood
-from sear_core.policy.process_rewards import load_process_reward
+from sear_core.policy.collapse import NAMES as COLLAPSES
+from sear_core.policy.frozen import FrozenModels, build_process_reward
+from sear_core.policy.process_rewards import DEFAULT_TARGET
 from sear_core.policy.prompts import training_rows
 from sear_core.policy.sear_config import SEARConfig
-from sear_core.policy.sear_trainer import STATE_FILE, SEARTrainer
-from sear_core.trainer_tools import finish, lora_config
+from sear_core.policy.sear_trainer import SEARTrainer
+from sear_core.policy.validation import validation_rows
+from sear_core.trainer_tools import UNEQUAL, finish, lora_config, run_trainer, write_json
 
-# Timings, and the mean loss since the last start: they differ between equal runs.
-_UNEQUAL = ("runtime", "per_second", "_time", "flos", "train_loss")
+STABILITY_FILE = "stability.json"
 
 
 def train_policy(
@@ -69,6 +70,22 @@ def run_sear(
     explore_on: str = "harmful",
     max_steps: int = 8,
     process_reward: str = "harm_model",
+    prover: str | None = None,
+    forced_answers: int = 1,
+    forced_answer_tokens: int = 32,
+    forced_answer_temperature: float = 1.0,
+    target_answers: Mapping[str, str] | None = None,
+    target_answer: str = DEFAULT_TARGET,
+    harmful_share: float | None = None,
+    validation_prompts: Sequence[dict] = (),
+    validate_every: int = 0,
+    validation_size: int = 96,
+    validate_swapped: bool = False,
+    weight_averaging: float = 0.0,
+    loss_per_player: bool = False,
+    resample_dead_groups: int = 0,
+    on_collapse: str = "warn",
+    kl_limit: float = 1.0,
     recap_share: float = 0.0,
     recap_reasonings: Sequence[dict] = (),
     reference_refusal: str = "Sorry, I can't help with that.",
@@ -105,10 +122,15 @@ def run_sear(
 ) -> dict[str, float]:
     """Train the policy; returns the last logged metrics (timings left out) and dropped_prompts.
 
-    prompts: rows with prompt and category. Writes `out/model` (safetensors and tokenizer; LoRA merged) and
-    `out/history.json`. Checkpoints lie in `out/checkpoints` until the end; with `resume`, training goes on
-    from the last whole one. per_device_batch_size counts completions; with several processes
-    prompts_per_update is shared among them. Raises InputError for impossible options.
+    prover: the model behind the process rewards `forced_answer` and `target_logprob` (None: the starting model,
+    frozen); target_answers: {prompt: an unsafe answer}, for the latter. With validate_every, validation_prompts
+    (rows of split `validation`, some validation_size of them used) choose the checkpoint whose weights are written.
+
+    prompts: rows with prompt and category. Writes `out/model` (safetensors and tokenizer; LoRA merged),
+    `out/history.json` and `out/stability.json` (collapses by name, validation curve, best checkpoint). Checkpoints
+    lie in `out/checkpoints` until the end; with `resume`, training goes on from the last whole one.
+    per_device_batch_size counts completions; with several processes prompts_per_update is shared among them. Raises
+    InputError for impossible options.
     """
     if cpu_threads:
         torch.set_num_threads(cpu_threads)
@@ -129,6 +151,13 @@ def run_sear(
         safe_snap=safe_snap,
         coherent_from=coherent_from,
         coherence_floor=coherence_floor,
+        validate_every=validate_every,
+        validate_swapped=validate_swapped,
+        weight_averaging=weight_averaging,
+        loss_per_player=loss_per_player,
+        resample_dead_groups=resample_dead_groups,
+        on_collapse=on_collapse,
+        kl_limit=kl_limit,
         max_steps=updates,
         num_generations=group_size,
         per_device_train_batch_size=batch,
@@ -169,42 +198,41 @@ def run_sear(
         length=generations * config.generation_batch_size // group_size,
         seed=seed,
         max_prompt_length=max_prompt_length,
+        harmful_share=harmful_share,
         recap_share=recap_share,
         recap_reasonings=recap_reasonings,
     )
+    frozen = FrozenModels(dtype=dtype, trust_remote_code=trust_remote_code)
+    process = build_process_reward(
+        process_reward, harm, frozen, prover or model_path, forced_answers=forced_answers,
+        forced_answer_tokens=forced_answer_tokens, forced_answer_temperature=forced_answer_temperature,
+        target_answers=target_answers, target_answer=target_answer,
+    )  # fmt: skip
     model = load_causal_lm(model_path, dtype=dtype, trust_remote_code=trust_remote_code)
     trainer = SEARTrainer(
         model,
         config,
         harm=harm,
         helpfulness=helpfulness,
-        process_reward=load_process_reward(process_reward, harm),
-        coherence=None
-        if coherence_floor is None
-        else _frozen(model_path, tokenizer, dtype, trust_remote_code),
+        process_reward=process,
+        coherence=None if coherence_floor is None else CompletionLikelihood(*frozen.get(model_path)),
+        validation_rows=validation_rows(tokenizer, validation_prompts, validation_size, max_prompt_length)
+        if validate_every
+        else (),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora_config("CAUSAL_LM", **lora) if lora else None,
         callbacks=[_LogLast(), *callbacks],
     )
-    trainer.remove_callback(PrinterCallback)  # standard output is the caller's
-    if not resume:
-        shutil.rmtree(checkpoints, ignore_errors=True)
-    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    run_trainer(trainer, out, resume=resume)
+    trainer.choose_weights()
+    if trainer.is_world_process_zero():
+        write_json(out / STABILITY_FILE, trainer.stability)
     finish(trainer, tokenizer, out / "model", out)
-    return final_metrics(trainer.state.log_history) | {"dropped_prompts": float(dropped)}
-
-
-def _frozen(model_path: str, tokenizer: Any, dtype: str, trust_remote_code: bool) -> CompletionLikelihood:
-    """The starting model once more, never trained, on the training device."""
-    model: Any = load_causal_lm(model_path, dtype=dtype, trust_remote_code=trust_remote_code)
-    return CompletionLikelihood(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer)
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The latest checkpoint that was written to its end (SEAR's state comes last), or None."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}")]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+    metrics = final_metrics(trainer.state.log_history) | {"dropped_prompts": float(dropped)}
+    if trainer.safeguards.best is not None:
+        metrics |= {f"validation/best_{key}": float(value) for key, value in trainer.safeguards.best.items()}
+    return metrics | {f"collapse/{name}": float(name in trainer.watch.present) for name in COLLAPSES}
 
 
 def final_metrics(history: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -212,7 +240,7 @@ def final_metrics(history: Sequence[dict[str, Any]]) -> dict[str, float]:
     last: dict[str, float] = {}
     for entry in history:
         last.update({k: float(v) for k, v in entry.items() if isinstance(v, int | float)})
-    return {k: v for k, v in last.items() if not any(word in k for word in _UNEQUAL)}
+    return {k: v for k, v in last.items() if not any(word in k for word in UNEQUAL)}
 
 
 class _LogLast(TrainerCallback):

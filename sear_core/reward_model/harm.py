@@ -84,6 +84,7 @@ def train_harm_model(
     lora: dict[str, Any] | None = None,
     seed: int = 0,
     logging_steps: int = 10,
+    save_every: int | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
 ) -> dict[str, float]:
@@ -117,7 +118,7 @@ def train_harm_model(
             **common_arguments(
                 out, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size,
                 gradient_accumulation=gradient_accumulation, seed=seed, logging_steps=logging_steps,
-                bf16=bf16, gradient_checkpointing=gradient_checkpointing,
+                bf16=bf16, gradient_checkpointing=gradient_checkpointing, save_every=save_every,
             ),
             remove_unused_columns=False,
             train_sampling_strategy="group_by_length",

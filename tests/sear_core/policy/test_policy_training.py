@@ -9,7 +9,6 @@ from sear_core.errors import InputError
 from sear_core.policy.training import final_metrics, run_sear, train_policy
 from sear_core.reward_model.harm import train_harm_model
 from sear_core.reward_model.helpfulness import train_helpfulness_model
-from sear_core.tiny_model import build_qwen2_directory
 
 
 def train(policy, scorers, out, **kwargs):
@@ -56,7 +55,9 @@ def test_same_seed_same_weights_and_a_resumed_run_ends_where_the_whole_one_does(
     assert other != metrics
 
 
-def test_a_qwen2_like_model_trains_in_bfloat16_with_lora_and_checkpointing(policy, scorers, tmp_path):
+def test_a_qwen2_like_model_trains_in_bfloat16_with_lora_and_checkpointing(
+    policy, scorers, tmp_path, build_qwen2_directory
+):
     path = build_qwen2_directory(tmp_path / "qwen", ["wreck a mill? go on. bad way."] * 9)
     metrics = run_sear(
         model_path=str(path), out=tmp_path / "out", prompts=policy.prompts, **scorers, seed=0, updates=2,
@@ -72,7 +73,7 @@ def test_a_qwen2_like_model_trains_in_bfloat16_with_lora_and_checkpointing(polic
 def test_what_is_written_is_an_ordinary_model_directory(policy, scorers, tmp_path, capsys):
     metrics = train(policy, scorers, tmp_path, updates=2, prompts_per_update=3, logging_steps=5)
     assert capsys.readouterr().out == ""
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["history.json", "model"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["history.json", "model", "stability.json"]
     assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template
     AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     history = json.loads((tmp_path / "history.json").read_text())

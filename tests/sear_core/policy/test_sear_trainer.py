@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from datasets import Dataset
@@ -5,12 +7,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer
 
 from sear_core.errors import InputError
+from sear_core.policy.process_rewards import HarmModelReward
 from sear_core.policy.prompts import training_rows
-from sear_core.policy.rollouts import score_rollout
+from sear_core.policy.rollouts import score_rollout, step_histogram
 from sear_core.policy.sear_config import SEARConfig
 from sear_core.policy.sear_trainer import SEARTrainer
 from sear_core.policy.segments import decode_ids
 
+NAN = math.nan
 COLUMNS = ("question", "category", "prefill")
 
 
@@ -209,3 +213,116 @@ def test_impossible_combinations_are_refused(tmp_path):
         config(tmp_path, player_scale="group")
     with pytest.raises(InputError, match="credit = 'returns', expected one of answer"):
         config(tmp_path, credit="returns")
+
+
+def test_several_iterations_reuse_one_generation_with_its_advantages(policy, scorers, tmp_path):
+    trainer = sear(policy, scorers, tmp_path, num_iterations=2)
+    seen = []
+    loss = trainer._compute_loss
+
+    def keep(model, inputs):
+        now, _, _ = trainer._get_per_token_logps_and_entropies(
+            model, torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1),
+            torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1), inputs["completion_ids"].size(1),
+        )  # fmt: skip
+        ratio = (now - inputs["old_per_token_logps"]).exp().detach()[inputs["completion_mask"].bool()]
+        seen.append((inputs["advantages"], ratio))
+        return loss(model, inputs)
+
+    trainer._compute_loss = keep
+    trainer.train()
+    assert trainer.generations == 1 and len(seen) == 2
+    assert torch.equal(seen[0][0], seen[1][0])
+    torch.testing.assert_close(seen[0][1], torch.ones_like(seen[0][1]))  # the policy that sampled
+    assert (seen[1][1] - 1).abs().max() > 1e-3  # an update later
+
+
+def test_without_kl_there_is_no_reference_and_nothing_but_the_kl_term_differs(policy, scorers, tmp_path):
+    """At the first update the policy is its own reference: KL and its gradient are 0, so beta changes nothing yet."""
+    free = sear(policy, scorers, tmp_path, beta=0.0)
+    free.train()
+    tied = sear(policy, scorers, tmp_path, beta=0.5)  # made now: a trainer sets the seed when it is made
+    tied.train()
+    assert free.ref_model is None and tied.ref_model is not None
+    first, second = free.state.log_history[:2], tied.state.log_history[:2]
+    assert "kl" not in first[0] and second[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert first[0]["grad_norm"] == pytest.approx(second[0]["grad_norm"], rel=1e-3)
+    assert second[1]["kl"] > 1e-5
+    assert first[1]["grad_norm"] != pytest.approx(second[1]["grad_norm"], rel=1e-3)
+
+
+class Unreadable:
+    """Scores nothing of one question: NaN for its answers and for its steps."""
+
+    def __init__(self, harm, question):
+        self.harm, self.question = harm, question
+
+    def score_answers(self, prompts, answers):
+        return [NAN if p == self.question else v
+                for p, v in zip(prompts, self.harm.score_answers(prompts, answers), strict=True)]  # fmt: skip
+
+    def score_steps(self, prompts, steps):
+        return [[NAN] * len(v) if p == self.question else v
+                for p, v in zip(prompts, self.harm.score_steps(prompts, steps), strict=True)]  # fmt: skip
+
+
+def test_a_prompt_that_cannot_be_scored_at_all_moves_nothing_and_is_counted(policy, scorers, tmp_path):
+    trainer = sear(policy, scorers, tmp_path, player_scale="batch", reasoning_weight=1.0)
+    lost = next(
+        row["question"] for row in trainer.train_dataset.select(range(6)) if row["category"] == "harmful"
+    )
+    trainer.harm = Unreadable(scorers["harm"], lost)
+    trainer.process_reward = HarmModelReward(trainer.harm)
+    rows, output = rollout_batch(trainer)
+    for row, advantage, mask in zip(
+        rows, output["advantages"], output["completion_mask"].bool(), strict=True
+    ):
+        if row["question"] == lost:  # but a malformed completion is known to be worth 0, whatever its scores
+            assert (advantage[mask] == 0).all()
+    assert output["advantages"].isfinite().all() and (output["advantages"] != 0).any()
+    assert 0 < trainer._metrics["train"]["reward/unscorable"][-1] <= 4 / 24
+
+
+def test_where_nothing_can_be_scored_training_goes_on_without_a_pull(policy, scorers, tmp_path):
+    class Nothing:
+        def score_answers(self, prompts, answers):
+            return [NAN] * len(answers)
+
+        def score_steps(self, prompts, steps):
+            return [[NAN] * (len(row) + 1) for row in steps]
+
+        def score(self, prompts, answers):
+            return [NAN] * len(answers)
+
+    trainer = sear(policy, {"harm": Nothing(), "helpfulness": Nothing()}, tmp_path, max_steps=1, beta=0.0)
+    before = weights(trainer)
+    trainer.train()
+    logged = trainer.state.log_history[0]
+    if logged["malformed_rate"] == 0:
+        assert all(torch.equal(value, before[name]) for name, value in weights(trainer).items())
+    assert all(value.isfinite().all() for value in weights(trainer).values())
+    assert logged["reward/unscorable"] == pytest.approx(1 - logged["malformed_rate"])
+    assert logged["exploration_rate/harmful"] is None  # not measured, not 0
+
+
+def test_the_histogram_of_step_rewards_adds_up():
+    found = step_histogram(torch.tensor([-0.9, -0.05, 0.0, 0.01, 0.3, 2.0]))
+    # edges -.5 -.2 -.05 .05 .2 .5, upper ones inclusive
+    assert found == {
+        "step_reward/below_-0.5": pytest.approx(1 / 6), "step_reward/-0.5_to_-0.2": 0,
+        "step_reward/-0.2_to_-0.05": pytest.approx(1 / 6), "step_reward/-0.05_to_0.05": pytest.approx(2 / 6),
+        "step_reward/0.05_to_0.2": 0, "step_reward/0.2_to_0.5": pytest.approx(1 / 6),
+        "step_reward/above_0.5": pytest.approx(1 / 6),
+    }  # fmt: skip
+    assert all(value != value for value in step_histogram(torch.zeros(0)).values())
+
+
+def test_both_players_are_in_the_log(policy, scorers, tmp_path):
+    trainer = sear(policy, scorers, tmp_path, max_steps=1)
+    trainer.train()
+    logged = trainer.state.log_history[0]
+    names = {"reward/answer", "reward/reasoning", "advantage/answer_mean", "advantage/answer_std", "flip_rate",
+             "advantage/reasoning_mean", "advantage/reasoning_std", "length/answer", "length/reasoning",
+             "end_of_thinking_rate", "malformed_rate", "exploration_rate/harmful", "step_reward/above_0.5"}  # fmt: skip
+    assert names <= logged.keys()
+    assert logged["advantage/answer_mean"] == pytest.approx(0, abs=1e-6)  # centred in every group
