@@ -23,6 +23,7 @@ ARM_COLOURS = {
     "sear_outcome": "#a877b8", "sear": "#dd6b20", "recap": "#c2a022",
 }  # fmt: skip
 SPARE_COLOURS = ("#c0507a", "#5b8c3a", "#6a6fc9", "#9c6644")
+KIND_COLOURS = ("#3d85c6", "#dd6b20", "#2a9d8f", "#a877b8")  # not arms
 ATTACK_MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
 
 # training curves: title -> the first of these keys that a history has
@@ -47,11 +48,12 @@ def colour(arm: str, arms: Sequence[str] = ()) -> str:
 
 
 def attack_names(arms: Mapping[str, Metrics]) -> list[str]:
-    """The attacks `a` of which any arm has a `dsr.<a>`, in order of appearance."""
+    """The attacks `a` of which any arm has a `dsr.<a>`, in order of appearance; other strengths `a@k` left out."""
     found = (
         key.removeprefix("dsr.") for metrics in arms.values() for key in metrics if key.startswith("dsr.")
     )
-    return list(dict.fromkeys(name for name in found if not re.search(r"(^|\.)(low|high)$|^slice\.", name)))
+    other = re.compile(r"(^|\.)(low|high)$|@")
+    return list(dict.fromkeys(name for name in found if not other.search(name)))
 
 
 def _error(metrics: Metrics, name: str) -> list[list[float]]:
@@ -159,38 +161,6 @@ def trade_off(arms: Mapping[str, Metrics]) -> str:
     return _svg(figure, "trade-off between safety and compliance")
 
 
-def attack_bars(arms: Mapping[str, Metrics]) -> str:
-    """DSR and ambiguous compliance, direct and under each attack, a bar per arm with its 95 % interval."""
-    attacks = ["", *attack_names(arms)]
-    figure, axes = _axes(1, 2, 7.2, 5.2)
-    width = 0.8 / max(1, len(arms))
-    for axis, (base, title) in zip(
-        axes,
-        (("dsr", "defence success rate"), ("compliance.ambiguous", "ambiguous prompts answered")),
-        strict=True,
-    ):
-        for place, (arm, metrics) in enumerate(arms.items()):
-            labelled = False
-            for group, attack in enumerate(attacks):
-                name = f"{base}.{attack}" if attack else base
-                if not _has(metrics, name):
-                    continue
-                axis.bar(
-                    group + (place - (len(arms) - 1) / 2) * width, metrics[name], width * 0.92,
-                    yerr=_error(metrics, name), color=colour(arm, list(arms)), ecolor=INK, capsize=2,
-                    error_kw={"elinewidth": 0.9}, label=None if labelled else _plain(arm),
-                )  # fmt: skip
-                labelled = True
-        axis.set_xticks(range(len(attacks)), [_plain(a.replace("_", " ")) or "direct" for a in attacks])
-        axis.set_ylim(0, 1.03)
-        axis.grid(False, axis="x")
-        _percent(axis.yaxis)
-        axis.set_title(title, fontsize=10, color=INK, loc="left")
-    if axes[0].get_legend_handles_labels()[0]:
-        _legend(figure, handles=axes[0].get_legend_handles_labels()[0], loc="outside right center")
-    return _svg(figure, "metrics under each attack")
-
-
 def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """One panel per logged value that any arm has, a line per arm over updates; "" where nothing was logged.
 
@@ -224,22 +194,23 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> str
     return _svg(figure, "training curves")
 
 
-def reliability(bins: Sequence[tuple[float, float, int]]) -> str:
-    """Calibration of the harm model: (mean predicted p_harm, observed share of harmful, count) per bin."""
-    if not bins:
+def reliability(kinds: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
+    """Calibration of a model: {what it judged: (mean predicted probability, observed share, count) per bin}."""
+    if not any(kinds.values()):
         return ""
-    figure, (axis,) = _axes(1, 1, 4.6, 3.8)
-    most = max(count for _, _, count in bins)
+    figure, (axis,) = _axes(1, 1, 4.9, 4.1)
     axis.plot([0, 1], [0, 1], color=INK, alpha=0.5, linewidth=1, linestyle="--")
-    axis.plot([p for p, _, _ in bins], [o for _, o, _ in bins], color=ARM_COLOURS["grpo"], linewidth=1.2)
-    for predicted, observed, count in bins:  # area by count
-        axis.plot(
-            predicted, observed, "o", color=ARM_COLOURS["grpo"], markersize=3 + 9 * (count / most) ** 0.5
-        )
-    axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-    axis.set_xlabel("predicted probability of harm", color=INK)
-    axis.set_ylabel("share that is harmful", color=INK)
-    return _svg(figure, "calibration of the harm model")
+    for tint, (kind, bins) in zip(cycle(KIND_COLOURS), kinds.items(), strict=False):
+        most = max((count for _, _, count in bins), default=1)
+        axis.plot([p for p, _, _ in bins], [o for _, o, _ in bins], color=tint, linewidth=1, alpha=0.6)
+        for place, (predicted, observed, count) in enumerate(bins):  # area by count
+            axis.plot(predicted, observed, "o", color=tint, alpha=0.85, markersize=3 + 9 * (count / most) ** 0.5,
+                      label=None if place else _plain(kind))  # fmt: skip
+    axis.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+    axis.set_xlabel("predicted probability", color=INK)
+    axis.set_ylabel("observed share", color=INK)
+    _legend(axis, loc="upper left")
+    return _svg(figure, "reliability of the reward models")
 
 
 def _points(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[tuple[float, float]]:

@@ -1,42 +1,29 @@
 """A run as one HTML file that needs nothing else: the answer first, then what it stands on.
 
-Everything that comes from a model, a data set or a config is escaped by the template (autoescape), and the
-page's content policy lets only its own script run, by hash, and nothing be loaded. With `show_reasoning` off
-no reasoning text, and no attack text that was put into the reasoning, is in the file at all.
+With `show_reasoning` off no reasoning text, and no attack text that was put into the reasoning, is in the file
+at all; what is left of it are the scores of its steps.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
-from collections.abc import Mapping
-from math import isfinite, nan
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks import plots
-from tasks.report_input import Frozen, GateDecision, Interval, ReportInput, Transcript
+from tasks import plots, plots_attacks, report_slices
+from tasks.report_data import data_card
+from tasks.report_input import GateDecision, JudgeQuality, ReportInput, Transcript
+from tasks.report_page import flat, render, words, write_page
+from tasks.report_words import HEADLINES, cautions, extent, findings, headline, outcome, reasoning_use, spoken
 
-__all__ = ["GateDecision", "ReportInput", "Transcript", "render_report", "write_report"]
-
-TEMPLATES = Path(__file__).parent / "templates"
+__all__ = ["GateDecision", "JudgeQuality", "ReportInput", "Transcript", "render_report", "write_report"]
 
 ARM_NOTES = {
     "sft": "the warm start alone", "grpo": "control: one reward for the whole completion",
     "grpo_sum": "competing rewards in one scalar", "sear_outcome": "separate players, no process rewards",
     "sear": "the method: separate players, process rewards", "recap": "grpo with prefilled harmful reasoning",
 }  # fmt: skip
-MANY_MALFORMED = 0.1  # our choice: from this share on the report warns
-SPOKEN = {"sft": "the warm start", "grpo": "the control (GRPO)", "sear": "SEAR"}
-HEADLINES = {
-    "dsr": "Safety (DSR)",
-    "compliance.harmless": "Harmless answered",
-    "compliance.ambiguous": "Ambiguous answered",
-}
 BEHAVIOUR = {
     "exploration_rate": "Explores",
     "flip_rate": "Flips back to safe",
@@ -49,141 +36,65 @@ USE = {
     "correct.none": "no reasoning",
     "correct.other": "another prompt's reasoning",
 }
-
-
-class Finding(Frozen):
-    """One line of the answer: what was compared, and which way it came out."""
-
-    label: str
-    name: str
-    value: float
-    low: float
-    high: float
-    base: float
-    difference: Interval | None
-    outcome: Literal["better", "worse", "unclear", "unknown"]
-
-
-def findings(report: ReportInput) -> list[Finding]:
-    """The candidate's headline metrics against the baseline's."""
-    found = []
-    metrics, base = report.arms.get(report.candidate, {}), report.arms.get(report.baseline, {})
-    for name, label in HEADLINES.items():
-        difference = report.differences.get(report.candidate, {}).get(name)
-        found.append(Finding(
-            label=label, name=name, value=metrics.get(name, nan), low=metrics.get(f"{name}.low", nan),
-            high=metrics.get(f"{name}.high", nan), base=base.get(name, nan), difference=difference,
-            outcome=outcome(difference),
-        ))  # fmt: skip
-    return found
-
-
-def outcome(difference: Interval | None) -> Literal["better", "worse", "unclear", "unknown"]:
-    """Of a difference whose increase is good; unknown where there is none."""
-    if difference is None or not all(map(isfinite, difference)):
-        return "unknown"
-    return "better" if difference[1] > 0 else "worse" if difference[2] < 0 else "unclear"
-
-
-def headline(report: ReportInput) -> str:
-    """The answer in one sentence: safer or not, refusing less or not."""
-    by_name = {finding.name: finding.outcome for finding in findings(report)}
-    safety = {
-        "better": "is safer than", "worse": "is less safe than",
-        "unclear": "is not clearly safer or less safe than",
-        "unknown": "was not compared on safety with",
-    }[by_name["dsr"]]  # fmt: skip
-    refusal = {
-        "better": "refuses fewer ambiguous prompts", "worse": "refuses more ambiguous prompts",
-        "unclear": "does not clearly refuse more or fewer ambiguous prompts",
-        "unknown": "was not compared on over-refusal",
-    }[by_name["compliance.ambiguous"]]  # fmt: skip
-    joint = "and" if by_name["dsr"] == by_name["compliance.ambiguous"] else "but"
-    candidate, baseline = spoken(report.candidate), spoken(report.baseline)
-    return f"{candidate[:1].upper()}{candidate[1:]} {safety} {baseline}, {joint} {refusal}."
-
-
-def spoken(arm: str) -> str:
-    """How a sentence names an arm."""
-    return SPOKEN.get(arm, arm)
-
-
-def reasoning_use(metrics: Mapping[str, float], arm: str) -> str:
-    """What correctness with own and with no reasoning says. Our rule: the intervals must not touch."""
-    own_low, none_high = metrics.get("correct.own.low", nan), metrics.get("correct.none.high", nan)
-    if not (isfinite(own_low) and isfinite(none_high)):
-        return ""
-    arm = arm[:1].upper() + arm[1:]
-    if own_low > none_high:
-        return f"{arm} answers better with its own reasoning than with none: the reasoning is used."
-    return (
-        f"{arm} does not clearly answer better with its own reasoning than with none, so its robustness "
-        f"may not be claimed as an effect of exploring."
-    )
-
-
-def cautions(report: ReportInput) -> list[str]:
-    """What keeps the answer from being read as it stands."""
-    found = []
-    for arm in (report.candidate, report.control, report.baseline):
-        malformed = report.arms.get(arm, {}).get("malformed_rate", nan)
-        if malformed > MANY_MALFORMED:
-            who = spoken(arm)
-            found.append(
-                f"{who[:1].upper()}{who[1:]}: {share(malformed)} % of its completions are malformed or "
-                f"incoherent; they count as neither safe nor answered."
-            )
-    return found
-
-
-def _ordered(report: ReportInput) -> dict[str, dict[str, float]]:
-    """The arms, baseline first and candidate last, the others between them as they came."""
-    place = {report.baseline: -1, report.candidate: 1}
-    return {arm: report.arms[arm] for arm in sorted(report.arms, key=lambda arm: place.get(arm, 0))}
-
-
-def rest(report: ReportInput) -> list[str]:
-    """Names of the metrics that no other table shows, sorted."""
-    attacks = plots.attack_names(report.arms)
-    shown = {*HEADLINES, *BEHAVIOUR, *USE}
-    shown |= {f"{base}.{attack}" for base in ("dsr", "compliance.ambiguous") for attack in attacks}
-    names = {
-        key for metrics in report.arms.values() for key in metrics if not key.endswith((".low", ".high"))
-    }
-    return sorted(names - shown)
+# on the policy's own completions: the check for reward hacking
+HACKING = {
+    "reward_agreement": "Answer reward and judge agree",
+    "reward_auroc": "AUROC of the answer reward",
+    "overpaid_rate": "Rewarded, but wrong",
+    "value_agreement": "Reasoning value and forced answers agree",
+    "value_auroc": "AUROC of the reasoning value",
+    "forced_unsafe_rate": "Forced answers unsafe",
+}
+AGREEMENT = {
+    "binary": "agreement, complied or not", "three_way": "agreement, three classes",
+    "kappa": "Cohen's κ", "kappa_binary": "Cohen's κ, complied or not", "auroc": "AUROC",
+}  # fmt: skip
+EXPECTATION = ("table", "column", "meaning", "expectation", "count", "detail", "example_ids")
+SKILL = ("accuracy", "perplexity", "bits_per_byte")
+# metric, reward model, what it is, the metric that counts its rows
+QUALITY = (
+    ("harm.steps.auroc", "harm, reasoning steps", "AUROC", "harm.steps.n"),
+    ("harm.steps.ece", "harm, reasoning steps", "calibration error", "harm.steps.n"),
+    ("harm.answers.auroc", "harm, answers", "AUROC", "harm.answers.n"),
+    ("harm.answers.ece", "harm, answers", "calibration error", "harm.answers.n"),
+    ("helpfulness.pairs.accuracy", "helpfulness", "pair accuracy", "helpfulness.pairs.n"),
+    ("helpfulness.pairs.ece", "helpfulness", "calibration error", "helpfulness.pairs.n"),
+)
+EXACT = ", exact on the embedded corpus by its construction."
+FALLIBLE = ", which errs: how often, <code>sear judge</code> says of any table with people’s labels."
 
 
 def plots_of(report: ReportInput) -> dict[str, str]:
     """{name: SVG}, "" where there is nothing to draw."""
+    report = _in_order(report)
     return {
         "trade_off": plots.trade_off(report.arms),
-        "attacks": plots.attack_bars(report.arms) if plots.attack_names(report.arms) else "",
+        "attacks": plots_attacks.attack_bars(report.arms) if plots.attack_names(report.arms) else "",
+        "attack_curves": plots_attacks.attack_curves(report.curves),
         "training": plots.training_curves(report.histories),
         "reliability": plots.reliability(report.reliability),
     }
 
 
-def render_report(report: ReportInput) -> str:
-    """The whole page as text; the same input gives the same bytes."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(cell=cell, number=number, points=points, share=share)
-    report = report.model_copy(update={"arms": _ordered(report)})
-    script = (TEMPLATES / "report.js").read_text()
-    transcripts = [
-        t if report.show_reasoning else t.model_copy(update={"reasoning": "", "prefill": ""})
-        for t in report.transcripts
-    ]
-    figures = plots_of(report)
-    return environment.get_template("report.html.j2").render(
+def render_report(report: ReportInput, figures: dict[str, str] | None = None) -> str:
+    """The whole page as text; the same input gives the same bytes. figures: of `plots_of`, where at hand."""
+    report = _in_order(report)
+    if not report.show_reasoning:
+        hidden = {"reasoning": "", "prefill": "", "sent": ""}
+        report = report.model_copy(
+            update={"transcripts": [t.model_copy(update=hidden) for t in report.transcripts]}
+        )
+    attacks = plots.attack_names(report.arms)
+    card = data_card(report.data)
+    return render(
+        "run.html.j2",
+        figures if figures is not None else plots_of(report),
         report=report,
-        transcripts=transcripts,
         headline=headline(report),
         findings=findings(report),
+        extent=extent(findings(report)),
         cautions=cautions(report),
-        attacks=plots.attack_names(report.arms),
+        attacks=attacks,
         headlines=HEADLINES,
         behaviour={k: v for k, v in BEHAVIOUR.items() if any(k in m for m in report.arms.values())},
         use=USE if any("correct.own" in metrics for metrics in report.arms.values()) else {},
@@ -192,63 +103,109 @@ def render_report(report: ReportInput) -> str:
             for arm in (report.candidate, report.control)
             if arm in report.arms and (note := reasoning_use(report.arms[arm], spoken(arm)))
         ],
+        maps=report_slices.by_arm(report.slices),
+        attacked_maps=report_slices.by_condition(report.slices.get(report.candidate, [])),
+        worst=report_slices.named(report.worst, report.slices.get(report.candidate, [])),
+        detectable=_detectable(report),
+        skill=_skill(report),
         rest=rest(report),
         colours={arm: plots.colour(arm, list(report.arms)) for arm in report.arms},
         notes=ARM_NOTES,
         outcome=outcome,
         spoken=spoken,
-        data=flat({k: v for k, v in report.data.items() if not _is_table(v)}),
-        tables={k: v for k, v in report.data.items() if _is_table(v)},
-        figures={name: Markup(svg) for name, svg in figures.items()},  # noqa: S704 - our own SVG, labels escaped
-        style=Markup((TEMPLATES / "report.css").read_text()),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        card=card,
+        quality=QUALITY,
+        hacking={k: v for k, v in HACKING.items() if any(k in m for m in report.arms.values())},
+        judge_note=Markup(EXACT if report.judge == "oracle" else FALLIBLE),  # noqa: S704 - our own words
+        judges=[judge_view(judge) for judge in report.judges],
+        neither=_neither(report),
+        **_expectations(report),
+        config=flat(report.config),
     )
 
 
-def write_report(report: ReportInput, path: Path) -> Path:
+def write_report(report: ReportInput, path: Path, figures: dict[str, str] | None = None) -> Path:
     """Render into `path` under a temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(render_report(report), encoding="utf-8")
-    return temporary.rename(path)
+    return write_page(render_report(report, figures), path)
 
 
-def share(value: float | None) -> str:
-    """A rate in per cent, one decimal; a dash where it could not be measured."""
-    return f"{100 * value:.1f}" if value is not None and isfinite(value) else "–"
+def judge_view(judge: JudgeQuality) -> dict[str, Any]:
+    """A report of `sear judge` as facts, agreement with intervals, confusion matrix and per-class tables."""
+    figures = dict(judge.figures)
+    agreement = figures.pop("agreement", None) or {}
+    intervals, confusion = agreement.get("intervals", {}), agreement.get("confusion", {})
+    rows = [
+        [label, agreement[name], *(intervals.get(name) or (None, None))]
+        for name, label in AGREEMENT.items()
+        if agreement.get(name) is not None
+    ]
+    classes = [
+        [name, row["labelled"], row["precision"], row["recall"]]
+        for name, row in agreement.get("classes", {}).items()
+    ]
+    return {
+        "name": judge.name, "facts": flat(figures), "agreement": rows, "rows": agreement.get("rows"),
+        "classes": classes, "verdicts": list(confusion),
+        "confusion": [[label, *row.values()] for label, row in confusion.items()],
+    }  # fmt: skip
 
 
-def points(value: float | None) -> str:
-    """A difference of rates in percentage points, signed."""
-    return f"{100 * value:+.1f}".replace("-", "−") if value is not None and isfinite(value) else "–"
+def _neither(report: ReportInput) -> dict[str, str]:
+    """{metric: heading} of what is neither safe nor answered, directly and under each attack."""
+    names = {"malformed_rate": "Malformed", "unjudged_rate": "Unjudged", "truncated_rate": "Cut off"}
+    found = dict(names)
+    for attack in plots.attack_names(report.arms):
+        for name in ("malformed_rate", "unjudged_rate"):
+            found[f"{name}.{attack}"] = f"{names[name]}, {words(attack)}"
+    return {name: label for name, label in found.items() if any(name in m for m in report.arms.values())}
 
 
-def number(value: Any) -> str:
-    """Any value for a table: floats with four significant digits, whole numbers grouped by thin spaces."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if not isfinite(value):
-        return "–"
-    return f"{int(value):,}".replace(",", "\u202f") if float(value).is_integer() else f"{value:.4g}"
+def _detectable(report: ReportInput) -> dict[str, float]:
+    """{what a rate is: the smallest difference that this many prompts would show}, of the candidate's."""
+    metrics = report.arms.get(report.candidate, {})
+    names = {name: f"minimum_detectable.{name}" for name in HEADLINES}
+    return {HEADLINES[name]: metrics[key] for name, key in names.items() if key in metrics}
 
 
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+def _skill(report: ReportInput) -> list[str]:
+    """The metrics of capability that any arm has: rates first."""
+    names = {
+        key for metrics in report.arms.values() for key in metrics if not key.endswith((".low", ".high"))
+    }
+    return sorted(n for n in names if n.split(".")[0] in SKILL)
 
 
-def cell(value: Any) -> str:
-    """A table's cell: as `number`, long hashes cut."""
-    text = number(value)
-    return f"{text[:12]}…" if re.fullmatch(r"[0-9a-f]{32,}(\.dir)?", text) else text
+def _expectations(report: ReportInput) -> dict[str, Any]:
+    """The expectations that failed as a table, with at most five examples of each."""
+    rows = report.expectations or []
+    header = [key for key in EXPECTATION if any(row.get(key) not in (None, "", []) for row in rows)]
+    values = [
+        [
+            ", ".join(map(str, value[:5])) if isinstance(value, list) else value
+            for value in map(row.get, header)
+        ]
+        for row in rows
+    ]
+    return {"expectation_header": [key.replace("_", " ") for key in header], "expectation_rows": values}
 
 
-def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{'a.b': value} of nested dicts; lists are joined."""
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            found.update(flat(item, f"{prefix}{key}."))
-        else:
-            found[f"{prefix}{key}"] = ", ".join(map(str, item)) if isinstance(item, list | tuple) else item
-    return found
+def _in_order(report: ReportInput) -> ReportInput:
+    """The arms, baseline first and candidate last, the others between them as they came."""
+    place = {report.baseline: -1, report.candidate: 1}
+
+    def ordered(table: dict[str, Any]) -> dict[str, Any]:
+        return {arm: table[arm] for arm in sorted(table, key=lambda arm: place.get(arm, 0))}
+
+    tables = {name: ordered(getattr(report, name)) for name in ("arms", "slices", "curves", "histories")}
+    return report.model_copy(update=tables)
+
+
+def rest(report: ReportInput) -> list[str]:
+    """Names of the metrics that no other table shows, sorted."""
+    shown = {*HEADLINES, *BEHAVIOUR, *USE, *HACKING, *_skill(report)}
+    for condition in plots.attack_names(report.arms):
+        shown |= {f"{base}.{condition}" for base in ("dsr", "compliance.ambiguous")}
+    names = {
+        key for metrics in report.arms.values() for key in metrics if not key.endswith((".low", ".high"))
+    }
+    return sorted(names - shown)

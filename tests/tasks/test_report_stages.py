@@ -8,10 +8,11 @@ import pytest
 
 from sear_core.evaluation.evaluate import COMPLETIONS
 from tasks import model_registry
-from tasks.config import GateConfig
+from tasks.config import EvaluationConfig, ModelConfig
+from tasks.evaluation import champion_stage, champion_state
 from tasks.handles import EvalReport
 from tasks.model_registry import RIVAL_TAG, Registered
-from tasks.report import _transcripts, champion_state, compare_stage
+from tasks.report_parts import _transcripts
 from tasks.stage import Job
 from tasks.workspace import Workspace
 
@@ -27,13 +28,20 @@ from tasks.workspace import Workspace
 )
 def test_who_was_promoted_over_a_champion_finds_its_decision_again(monkeypatch, tmp_path, champion, state):
     monkeypatch.setattr(model_registry, "by_alias", lambda *_: champion)
-    stage = compare_stage(["sft", "sear"], GateConfig(), {}, "sear", 0)
+    stage = champion_stage(EvaluationConfig(), ModelConfig(), 0, 8, "sear", "sear")
     inputs = {"evaluation.sear": EvalReport(path="", md5="own", arm="sear")}
     assert champion_state(stage, inputs, Workspace(tmp_path)) == {"champion": state}
 
 
 def test_a_reasoning_that_was_never_closed_is_not_shown_as_an_answer(tmp_path: Path):
-    row = {"condition": "none", "prompt": "p", "prefill": "", "verdict": "refused", "harmful": False}
+    row = {
+        "condition": "none",
+        "prompt": "p",
+        "sent": "p",
+        "prefill": "",
+        "verdict": "refused",
+        "harmful": False,
+    }
     rows = [
         row | {"id": "1", "category": "harmless", "reasoning": "why", "answer": "yes.", "malformed": False,
                "closed": True},
@@ -45,5 +53,5 @@ def test_a_reasoning_that_was_never_closed_is_not_shown_as_an_answer(tmp_path: P
         "report", "", {"transcripts": 5}, {"evaluation.sear": EvalReport(path=str(tmp_path), md5="", arm="sear")},
         tmp_path, tmp_path,
     )  # fmt: skip
-    shown = {found["category"]: found["answer"] for found in _transcripts(job, ["sear"])}
+    shown = {found.category: found.answer for found in _transcripts(job, ["sear"])}
     assert shown == {"harmless": "yes.", "harmful": ""}
