@@ -16,10 +16,13 @@ from tasks.workspace import Workspace
 
 
 def version_stage(config: DataConfig) -> Stage:
-    paths = sorted({source.path for source in config.sources})
+    paths = sorted({source.path for source in config.sources if source.path})
+    # a data set on the hub is versioned by the revision that the config names
+    hub = sorted({f"{s.hub}/{s.subset or ''}/{s.part}@{s.revision or ''}" for s in config.sources if s.hub})
+    section = {"root": config.root, "paths": paths} | ({"hub": hub} if hub else {})
     return Stage(
         name="version", module=__name__, handle=DataVersion, compute="compute_version", state="source_state",
-        section={"root": config.root, "paths": paths},
+        section=section,
     )  # fmt: skip
 
 
@@ -27,7 +30,8 @@ def prepare_stage(config: DataConfig, seed: int) -> Stage:
     section = config.model_dump(mode="json", exclude={"root"}) | {"seed": seed}
     return Stage(
         name="prepare", module=__name__, handle=PreparedData, compute="compute_prepare", section=section,
-        needs=("version",), libraries=("tables",), essential=("tables/",), artifacts=("card.md", "report.json"),
+        needs=("version",), libraries=("tables",), essential=("tables/",),
+        artifacts=("card.md", "card.json", "report.json"),
     )  # fmt: skip
 
 
@@ -44,11 +48,24 @@ def ensure(config_root: str, workspace: Workspace) -> None:
 
     Raises InputError where they are missing, cannot be pulled or rebuilt, or differ from `data.dvc`.
     """
-    from tasks.dvc_adapter import ensure_sources
+    from tasks.sources_in_place import ensure_sources
 
-    data = workspace.root / "data"
-    if workspace.resolve(config_root).is_relative_to(data):
+    if _own(config_root, workspace):
         ensure_sources(workspace.root)
+
+
+def missing(config_root: str, workspace: Workspace) -> str:
+    """Why a run would first have to rebuild or pull the sources; "" where they are in place. Reads only.
+
+    Raises InputError, as `ensure` would, where they differ from `data.dvc`.
+    """
+    from tasks.sources_in_place import missing_sources
+
+    return missing_sources(workspace.root) if _own(config_root, workspace) else ""
+
+
+def _own(config_root: str, workspace: Workspace) -> bool:
+    return workspace.resolve(config_root).is_relative_to(workspace.root / "data")
 
 
 def compute_version(job: Job) -> dict[str, Any]:
@@ -74,6 +91,8 @@ def compute_prepare(job: Job) -> dict[str, Any]:
 
     section = dict(job.section)
     sources = [Source(**source) for source in section.pop("sources")]
+    if section.get("tokenizer"):
+        section["tokenizer"] = str((job.root / Path(section["tokenizer"]).expanduser()).resolve())
     report = prepare(root=Path(job.inputs["version"].path), sources=sources, out=job.out, **section)
     tables = job.out / "tables"
     return {

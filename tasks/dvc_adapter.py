@@ -3,26 +3,29 @@
 Reading a version needs no DVC at all: `data.dvc` is parsed, and the directory hash is computed here just as
 DVC computes it (a test compares the two), in place, for exactly the files that a run reads. What changes the
 workspace or the cache goes through DVC's command line, which alone it promises to keep, under a file lock.
+What is done with versions is in sources_in_place.py, data_sharing.py and data_diff.py.
 """
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from sear_core.errors import InputError
 
 LOCK_SECONDS = 600
+PATIENCE_SECONDS = 10.0  # after which a person is told what is being waited for
 
 
 @dataclass(frozen=True)
@@ -41,31 +44,63 @@ def data_version(root: Path, paths: Iterable[str]) -> str:
     With every file of a folder it is what `dvc add` writes for that folder. Raises InputError where a file is
     missing, unreadable or outside the root.
     """
-    from sear_core.data.sources import resolve
+    from sear_core.data.sources import source_files
 
-    return _directory_hash({path: resolve(root, path) for path in paths})
+    return directory_hash({path: md5_of(file) for path, file in source_files(root, paths).items()})
 
 
 def directory_version(folder: Path) -> str:
     """The same of all files below a folder."""
-    return _directory_hash({path.relative_to(folder).as_posix(): path for path in _files(folder)})
+    return directory_hash(folder_listing(folder))
+
+
+def folder_listing(folder: Path) -> dict[str, str]:
+    """{relative path: md5} of all files below a folder."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such directory")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): md5_of(path) for path in files}
+
+
+def directory_hash(listing: dict[str, str]) -> str:
+    """DVC's hash of a directory with these files."""
+    entries = [{"md5": listing[relative], "relpath": relative} for relative in sorted(listing)]
+    text = json.dumps(entries, sort_keys=True).encode()
+    return hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir"
+
+
+def md5_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def tracked_version(data_dvc: Path) -> Tracked:
     """What `data.dvc` says. Raises InputError where it is missing or not a `.dvc` file of one directory."""
-    import yaml
-
     if not data_dvc.is_file():
         raise InputError(f"{data_dvc}: no such file; `dvc add data` writes it")
     try:
-        out = yaml.safe_load(data_dvc.read_text(encoding="utf-8"))["outs"][0]
+        text = data_dvc.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{data_dvc}: not a .dvc file of one directory ({error})") from None
+    return parse_tracked(text, str(data_dvc))
+
+
+def parse_tracked(text: str, name: str) -> Tracked:
+    """The same of a `.dvc` file's text; `name` is for the message."""
+    import yaml
+
+    try:
+        out = yaml.safe_load(text)["outs"][0]
         tracked = Tracked(str(out["md5"]), str(out["path"]), int(out.get("size", 0)), int(out["nfiles"]))
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(
-            f"{data_dvc}: not a .dvc file of one directory ({type(error).__name__}: {error})"
+            f"{name}: not a .dvc file of one directory ({type(error).__name__}: {error})"
         ) from None
-    if not tracked.md5.endswith(".dir"):
-        raise InputError(f"{data_dvc}: md5 {tracked.md5!r}, expected a directory hash ending in .dir")
+    if not re.fullmatch(r"[0-9a-f]{32}\.dir", tracked.md5):
+        raise InputError(f"{name}: md5 {tracked.md5!r}, expected a directory hash ending in .dir")
     return tracked
 
 
@@ -76,169 +111,136 @@ def matches(data_dvc: Path, root: Path) -> bool:
 
 def add(project_root: Path) -> Tracked:
     """`dvc add data`: record data/ as it is now; data.dvc is then to be committed."""
-    _dvc(project_root, "add", "data")
+    dvc(project_root, "add", "data")
     return tracked_version(project_root / "data.dvc")
 
 
-def pull(project_root: Path) -> None:
-    """Bring data/ to what data.dvc says, from DVC's cache where it has all of it, else from the remote."""
-    tracked = tracked_version(project_root / "data.dvc")
-    if _cached_listing(project_root, tracked).is_file():
-        try:
-            return _dvc(project_root, "checkout", "data.dvc")
-        except InputError:  # the cache has a part of it; the remote may have the rest
-            pass
-    _dvc(project_root, "pull", "data.dvc")
+def cached_file(project_root: Path, md5: str) -> Path:
+    """Where DVC's cache keeps, or would keep, what has this hash."""
+    folder = Path(_settings(project_root).get("cache", "dir", fallback="cache"))
+    return project_root / ".dvc" / folder / "files" / "md5" / md5[:2] / md5[2:]
 
 
-def ensure_sources(project_root: Path) -> None:
-    """Have data/ in place, exactly as data.dvc says.
-
-    Where data/ is absent: the embedded corpus is rebuilt and checked to the byte; where data.dvc lists more
-    than that, the whole is pulled. Where data/embedded alone is absent it is rebuilt. Without a data.dvc only
-    the embedded corpus is checked for. Raises InputError: a team's own files that cannot be had, data/ that
-    differs from data.dvc, no write permission, no space.
-    """
-    from sear_core.data.corpus import expected_hashes
-
-    data, pointer = project_root / "data", project_root / "data.dvc"
-    tracked = tracked_version(pointer) if pointer.is_file() else None
-    if not _present(data / "embedded"):
-        try:
-            with _lock(project_root):
-                if tracked is not None and not data.exists() and tracked.nfiles > len(expected_hashes()):
-                    _pull_own(project_root, tracked)
-                if not _present(data / "embedded"):
-                    _rebuild_embedded(data)
-        except OSError as error:
-            raise InputError(f"{data}: cannot be written: {error.strerror or error}") from error
-    if tracked is None:
-        return
-    found = directory_version(data)
-    if found != tracked.md5:
-        raise InputError(
-            f"{data}: differs from {pointer.name} (found {found}, expected {tracked.md5})"
-            f"{_differences(project_root, tracked)}. "
-            f"`dvc add data` records it as a new version; `dvc checkout data.dvc --force` takes it back"
-        )
-
-
-def _pull_own(project_root: Path, tracked: Tracked) -> None:
-    try:
-        pull(project_root)
-    except InputError as error:
-        raise InputError(
-            f"data.dvc lists {tracked.nfiles} files, the team's own among them, that can neither be rebuilt "
-            f"nor pulled: missing {_named(project_root, tracked)}. {error}. "
-            f"Expected a DVC remote that has them (`dvc remote add -d NAME URL`)"
-        ) from None
-
-
-def _rebuild_embedded(data: Path) -> None:
-    """Write data/embedded under another name, check it against the committed hashes, then rename it."""
-    from sear_core.data.corpus import expected_hashes, write_sources
-
-    data.mkdir(exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".embedded-", dir=data.parent))
-    try:
-        found, expected = write_sources(scratch), expected_hashes()
-        if found != expected:
-            wrong = sorted(
-                name for name in expected.keys() | found.keys() if found.get(name) != expected.get(name)
-            )
-            raise InputError(
-                f"the embedded corpus came out differently on this machine: {', '.join(wrong)}; expected the "
-                f"hashes of sear_core/data/corpus_hashes.json"
-            )
-        scratch.chmod(0o755)
-        scratch.rename(data / "embedded")
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _present(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
-
-
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such directory")
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _directory_hash(files: dict[str, Path]) -> str:
-    listing = [{"md5": _md5(files[relative]), "relpath": relative} for relative in sorted(files)]
-    text = json.dumps(listing, sort_keys=True).encode()
-    return hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir"
-
-
-def _md5(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _cached_listing(project_root: Path, tracked: Tracked) -> Path:
-    return project_root / ".dvc" / "cache" / "files" / "md5" / tracked.md5[:2] / tracked.md5[2:]
-
-
-def _listing(project_root: Path, tracked: Tracked) -> dict[str, str]:
+def cached_listing(project_root: Path, md5: str) -> dict[str, str]:
     """The files of a version, {path: md5}, where DVC's cache knows them; else nothing."""
     try:
-        entries = json.loads(_cached_listing(project_root, tracked).read_text(encoding="utf-8"))
+        entries = json.loads(cached_file(project_root, md5).read_text(encoding="utf-8"))
         return {entry["relpath"]: entry["md5"] for entry in entries}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _named(project_root: Path, tracked: Tracked) -> str:
-    from sear_core.data.corpus import expected_hashes
-
-    own = sorted(name for name in _listing(project_root, tracked) if not name.startswith("embedded/"))
-    if own:
-        return ", ".join(f"data/{name}" for name in own[:10]) + (" …" if len(own) > 10 else "")
-    return f"{tracked.nfiles - len(expected_hashes())} files beside data/embedded"
+def complete_in_cache(project_root: Path, md5: str) -> bool:
+    """Whether DVC's cache has a version with all its files."""
+    listing = cached_listing(project_root, md5)
+    return bool(listing) and all(cached_file(project_root, item).is_file() for item in listing.values())
 
 
-def _differences(project_root: Path, tracked: Tracked) -> str:
-    """Which files differ, where that can be known: by DVC's listing, else by the corpus' hashes."""
-    from sear_core.data.corpus import expected_hashes
-
-    data = project_root / "data"
-    listing = _listing(project_root, tracked)
-    if listing:
-        found = {path.relative_to(data).as_posix(): _md5(path) for path in _files(data)}
-        wrong = sorted(name for name in listing.keys() | found.keys() if listing.get(name) != found.get(name))
-    else:
-        from sear_core.data.sources import file_sha256
-
-        expected = {f"embedded/{name}": digest for name, digest in expected_hashes().items()}
-        present = {path.relative_to(data).as_posix(): path for path in _files(data)}
-        wrong = sorted(
-            n for n, digest in expected.items() if n not in present or file_sha256(present[n]) != digest
-        )
-        if tracked.nfiles != len(present):
-            wrong.append(f"{len(present)} files instead of {tracked.nfiles}")
-    return f": {', '.join(wrong[:10])}" if wrong else ""
+def remotes(project_root: Path) -> dict[str, str]:
+    """{name: URL} of DVC's remotes, the default one first; no user, password or token in the URL."""
+    settings = _settings(project_root)
+    found = {}
+    for section in settings.sections():
+        if match := re.fullmatch(r"""'?remote "(.+)"'?""", section):
+            found[match[1]] = without_secrets(settings.get(section, "url", fallback=""))
+    default = settings.get("core", "remote", fallback="")
+    return dict(sorted(found.items(), key=lambda item: (item[0] != default, item[0])))
 
 
-def _lock(project_root: Path) -> FileLock:
+def without_secrets(text: str) -> str:
+    return re.sub(r"://[^/@\s]+@", "://…@", text)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def lock(project_root: Path) -> Iterator[None]:
+    """Hold the project's data lock (re-entrant); who has to wait is told so.
+
+    Raises InputError where another process holds it for longer than LOCK_SECONDS.
+    """
     folder = project_root / ".sear"
     folder.mkdir(exist_ok=True)
-    return FileLock(folder / "data.lock", timeout=LOCK_SECONDS, is_singleton=True)  # re-entrant
+    held = FileLock(folder / "data.lock", is_singleton=True)
+    try:
+        held.acquire(timeout=1)
+    except Timeout:
+        say(f"waiting for another process that works on {project_root / 'data'} …")
+        try:
+            held.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            raise InputError(
+                f"{folder / 'data.lock'}: another process has held it for {LOCK_SECONDS} s; "
+                f"expected it to end, or to be ended"
+            ) from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
-def _dvc(project_root: Path, *arguments: str) -> None:
-    """Run `dvc ARGUMENTS` of this environment. Raises InputError with DVC's own last words."""
+def dvc(project_root: Path, *arguments: str) -> str:
+    """Run `dvc ARGUMENTS` of this environment; its output. Raises InputError with DVC's own last words."""
     environment = os.environ | {"DVC_NO_ANALYTICS": "1", "NO_COLOR": "1"}
-    with _lock(project_root):
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments, "--quiet"],
-            cwd=project_root, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    if done.returncode:
-        said = [line for line in done.stderr.strip().splitlines() if line.strip()]
+    with lock(project_root):
+        _initialise(project_root)
+        with subprocess.Popen(
+            [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
+            cwd=project_root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            try:
+                out, err = process.communicate(timeout=PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                say(f"`dvc {arguments[0]}` is at work, or waits for another dvc command …")
+                out, err = process.communicate()
+    if process.returncode:
+        said = [line for line in err.strip().splitlines() if line.strip()]
         reason = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "no message")
-        raise InputError(f"`dvc {' '.join(arguments)}` failed: {reason.removeprefix('ERROR: ')}")
+        raise InputError(
+            f"`dvc {' '.join(arguments)}` failed: {without_secrets(reason.removeprefix('ERROR: '))}"
+        )
+    return out
+
+
+def in_git(project_root: Path) -> bool:
+    return any((folder / ".git").exists() for folder in (project_root, *project_root.parents))
+
+
+def _initialise(project_root: Path) -> None:
+    """Make DVC work here: without a .dvc folder, and without git where there is none."""
+    folder = project_root / ".dvc"
+    if not folder.is_dir():
+        how = ["--no-scm"]
+        if in_git(project_root):
+            how = [] if (project_root / ".git").exists() else ["--subdir"]
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", "init", "--quiet", *how],
+            cwd=project_root, env=os.environ | {"DVC_NO_ANALYTICS": "1"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise InputError(f"{folder}: `dvc init` failed: {done.stderr.strip()[-300:]}")
+    elif not in_git(project_root) and not _settings(project_root).getboolean(
+        "core", "no_scm", fallback=False
+    ):
+        own = _parser(folder / "config.local")
+        if not own.has_section("core"):
+            own.add_section("core")
+        own.set("core", "no_scm", "true")
+        with (folder / "config.local").open("w", encoding="utf-8") as file:
+            own.write(file)
+
+
+def _settings(project_root: Path) -> configparser.ConfigParser:
+    """The project's DVC configuration: what is committed, and what is this checkout's own over it."""
+    return _parser(project_root / ".dvc" / "config", project_root / ".dvc" / "config.local")
+
+
+def _parser(*files: Path) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(files, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{files[0].parent}: DVC's configuration cannot be read: {error}") from None
+    return parser

@@ -1,30 +1,25 @@
-"""The Great Expectations suites: one per prepared table, and their Data Docs.
+"""Running the suites of the prepared tables, the failures in words, and the Data Docs.
 
 The frames that are validated hold no text (textless.py), so neither a message nor the Data Docs can show a
-prompt; rows are named by id. What is to be checked of a text is a derived column there, and every expectation
-is a built-in one.
+prompt; rows are named by id. What is expected is in suites.py.
 """
 
 from __future__ import annotations
 
-import difflib
 import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sear_core.errors import InputError
-from sear_core.schema import CATEGORIES, TABLES
-from tasks.textless import ANSWERS, Row, textless_frames
-
-if TYPE_CHECKING:
-    import pandas as pd
+from sear_core.schema import TABLES
+from tasks.drift import Profile
+from tasks.suites import Limits, suite_of
+from tasks.textless import Row, Tables, textless_frames
 
 EXAMPLES = 5
-CRITICAL: dict[str, Any] = {"severity": "critical"}
-WARNING: dict[str, Any] = {"severity": "warning"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +33,19 @@ class Failure:
     count: int
     example_ids: list[str]
     detail: str = ""  # what was observed, for expectations of a table or an average
+    meaning: str = ""  # what was expected, in a sentence
+
+    @property
+    def drift(self) -> bool:
+        """Whether it compares with the version before."""
+        return self.meaning.startswith("drift:")
+
+    def __str__(self) -> str:
+        """One line for people: table, what was expected, how many rows are otherwise, which ones."""
+        rows = f"{self.count} row{'' if self.count == 1 else 's'}" if self.example_ids else ""
+        named = f"such as {', '.join(self.example_ids)}" if self.example_ids else ""
+        told = ", ".join(part for part in (rows, named, self.detail) if part)
+        return f"{self.table}: not so: {self.meaning} [{self.expectation}({self.column or '-'})]: {told}"
 
 
 @dataclass(frozen=True)
@@ -48,50 +56,64 @@ class ValidationResult:
     failures: list[Failure]
     checked: dict[str, int] = field(default_factory=dict)  # table -> expectations
 
+    @property
+    def critical(self) -> list[Failure]:
+        return [failure for failure in self.failures if failure.severity == "critical"]
 
-def validate_tables(
-    folder: Path,
-    *,
-    min_rows: Mapping[str, int],
-    min_category_share: float,
-    max_prompt_chars: int,
-    docs: Path | None = None,
-) -> ValidationResult:
-    """Validate `<folder>/<table>.parquet` of every table of the schema; Data Docs (HTML) go to `docs`.
+    @property
+    def warnings(self) -> list[Failure]:
+        return [failure for failure in self.failures if failure.severity == "warning"]
 
-    Raises InputError: a table is missing or unreadable, `min_rows` names no table.
+
+def read_tables(folder: Path) -> dict[str, tuple[list[str], list[Row]]]:
+    """`<folder>/<table>.parquet` of every table, whatever the columns: judging them is the suites' business.
+
+    Raises InputError where a table is missing or unreadable.
     """
-    import great_expectations as gx
+    return {name: _read(Path(folder) / f"{name}.parquet") for name in TABLES}
 
-    _check_tables_named(min_rows)
-    tables = {name: _read(Path(folder) / f"{name}.parquet") for name in TABLES}
-    frames = textless_frames(tables)
+
+def validate_rows(
+    tables: Tables,
+    limits: Limits,
+    *,
+    only: tuple[str, ...] = tuple(TABLES),
+    docs: Path | None = None,
+    before: Profile | None = None,
+) -> ValidationResult:
+    """Validate tables given as (column names, rows); Data Docs (HTML) go to `docs`.
+
+    Tables that `only` leaves out serve for comparison. `before`: the profile of an earlier version (drift.py).
+    """
+    frames = textless_frames(tables, before.vocabularies() if before else None, limits.near_evaluation)
     failures: list[Failure] = []
     checked: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="gx-") as scratch:
+        import great_expectations as gx
+
         context = _context(scratch, docs)
         source = context.data_sources.add_pandas("prepared")
         for name, frame in frames.items():
-            expectations = _expectations(name, frame, min_rows, min_category_share, max_prompt_chars)
-            suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
+            if name not in only:
+                continue
+            suite = context.suites.add(
+                gx.ExpectationSuite(name=name, expectations=suite_of(name, frame, limits, before))
+            )
             batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
             definition = context.validation_definitions.add(
                 gx.ValidationDefinition(name=name, data=batch, suite=suite)
             )
-            checkpoint = context.checkpoints.add(
-                gx.Checkpoint(
-                    name=name,
-                    validation_definitions=[definition],
-                    result_format={
-                        "result_format": "COMPLETE",
-                        "unexpected_index_column_names": ["id"],
-                        "partial_unexpected_count": EXAMPLES,
-                    },
-                )
+            index = [column for column in ("id", "row") if column in frame.columns]
+            done = definition.run(
+                batch_parameters={"dataframe": frame},
+                result_format={
+                    "result_format": "COMPLETE",
+                    "unexpected_index_column_names": index,
+                    "partial_unexpected_count": EXAMPLES,
+                },
             )
-            for result in checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values():
-                checked[name] = len(result.results)
-                failures += [_failure(name, item, len(frame)) for item in result.results if not item.success]
+            checked[name] = len(done.results)
+            failures += [_failure(name, item, len(frame)) for item in done.results if not item.success]
         if docs is not None:
             context.build_data_docs(site_names=["docs"])
     order = {"critical": 0, "warning": 1}
@@ -99,95 +121,38 @@ def validate_tables(
     return ValidationResult(not any(f.severity == "critical" for f in failures), failures, checked)
 
 
-def _expectations(
-    name: str, frame: pd.DataFrame, min_rows: Mapping[str, int], min_share: float, max_prompt_chars: int
-) -> list[Any]:
-    """The suite of one table; an empty table is only counted."""
-    import great_expectations.expectations as gxe
-
-    least = min_rows.get(name, 1 if name in ("rl_prompts", "evaluation") else 0)
-    derived = set(frame.columns) - set(frame.attrs["columns"])
-    suite: list[Any] = [
-        gxe.ExpectTableColumnsToMatchSet(
-            column_set=sorted(derived.union(TABLES[name].names)), exact_match=True, **CRITICAL
-        ),
-        gxe.ExpectTableRowCountToBeBetween(min_value=least, **CRITICAL),
-    ]
-    if frame.empty:
-        return suite
-    splits = ["test"] if name == "evaluation" else ["train", "validation"]
-    suite += [gxe.ExpectColumnValuesToNotBeNull(column=column, **CRITICAL) for column in TABLES[name].names]
-    suite += [
-        gxe.ExpectColumnValuesToBeUnique(column="id", **CRITICAL),
-        gxe.ExpectColumnValuesToBeInSet(column="category", value_set=list(CATEGORIES), **CRITICAL),
-        gxe.ExpectColumnValuesToBeInSet(column="split", value_set=splits, **CRITICAL),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="prompt_chars", min_value=1, max_value=max_prompt_chars, **CRITICAL
-        ),
-        _never("prompt_has_control_token"),
-    ]
-    if name in ("rl_prompts", "evaluation"):
-        suite.append(gxe.ExpectColumnValuesToBeUnique(column="prompt", **CRITICAL))
-    if name in ("rl_prompts", "warm_start", "evaluation"):
-        severity = CRITICAL if name == "rl_prompts" else WARNING
-        suite += [
-            gxe.ExpectColumnMeanToBeBetween(column=f"is_{category}", min_value=min_share, **severity)
-            for category in CATEGORIES
-        ]
-    if name != "evaluation":
-        suite += [_never("prompt_in_evaluation"), _never("prompt_in_validation_too")]
-        distinct = gxe.ExpectColumnDistinctValuesToContainSet(column="split", value_set=splits, **WARNING)
-        suite.append(distinct)
-    if set(ANSWERS) & set(TABLES[name].names):
-        suite.append(
-            gxe.ExpectColumnValuesToBeBetween(column="shortest_answer_chars", min_value=1, **CRITICAL)
-        )
-    if name == "preferences":
-        suite.append(_never("chosen_equals_rejected"))
-    if name == "answer_labels":
-        suite.append(gxe.ExpectColumnValuesToBeBetween(column="label", min_value=0, max_value=1, **CRITICAL))
-        spread = gxe.ExpectColumnMeanToBeBetween(column="label", min_value=0.05, max_value=0.95, **WARNING)
-        suite.append(spread)
-    if name == "step_labels":
-        suite += [_always("label_per_step"), _always("labels_in_unit_interval")]
-    return suite
-
-
-def _never(column: str) -> Any:
-    import great_expectations.expectations as gxe
-
-    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[False], **CRITICAL)
-
-
-def _always(column: str) -> Any:
-    import great_expectations.expectations as gxe
-
-    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[True], **CRITICAL)
-
-
 def _failure(table: str, item: Any, rows: int) -> Failure:
     config, result = item.expectation_config, item.result or {}
     column = str(config.kwargs.get("column", ""))
-    ids = [str(example["id"]) for example in result.get("partial_unexpected_index_list") or []]
+    examples = result.get("partial_unexpected_index_list") or []
     detail = ""
     if not result:
         detail = "; ".join(sorted(_messages(item.exception_info)))
+    elif column == "schema_faults":
+        detail = "; ".join(dict.fromkeys(map(str, result.get("partial_unexpected_list") or [])))
     elif "observed_value" in result:
         bounds = [config.kwargs.get(key) for key in ("min_value", "max_value")]
-        detail = f"observed {_short(result['observed_value'])}" + (
-            f", bounds {bounds}" if any(bounds) else ""
-        )
-        if details := result.get("details"):
-            detail = f"{_short(details.get('mismatched', details))}"
+        given = any(bound is not None for bound in bounds)
+        detail = f"observed {_short(result['observed_value'])}" + (f", bounds {bounds}" if given else "")
+        details = result.get("details") or {}
+        if mismatched := details.get("mismatched"):
+            detail = _short(mismatched)
     return Failure(
         table=table,
         expectation=config.type,
         column=column,
         severity="warning" if str(config.severity).lower().endswith("warning") else "critical",
         count=int(result.get("unexpected_count", rows)),
-        example_ids=ids,
+        example_ids=[_name(example) for example in examples],
         detail=detail,
+        meaning=str(config.description or ""),
     )
+
+
+def _name(example: Mapping[str, Any]) -> str:
+    """A row by its id, by its number where it has none."""
+    name = example.get("id")
+    return str(name) if isinstance(name, str) and name else f"row {example['row']}"
 
 
 def _messages(info: Any) -> set[str]:
@@ -225,7 +190,7 @@ def _context(scratch: str, docs: Path | None) -> Any:
 
 
 def _read(path: Path) -> tuple[list[str], list[Row]]:
-    """A table as it is, whatever its columns: judging them is the suite's business."""
+    """A table as it is, whatever its columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -236,11 +201,3 @@ def _read(path: Path) -> tuple[list[str], list[Row]]:
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a whole Parquet file: {str(error).splitlines()[0]}") from None
     return table.column_names, table.to_pylist()
-
-
-def _check_tables_named(min_rows: Mapping[str, int]) -> None:
-    for name in min_rows:
-        if name not in TABLES:
-            close = difflib.get_close_matches(name, TABLES, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(TABLES)}"
-            raise InputError(f"validation.min_rows.{name}: no such table; {hint}")

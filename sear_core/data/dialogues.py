@@ -1,25 +1,28 @@
-"""Readers of two published layouts that are not one row per example: message trees, and dialogue pairs."""
+"""Published layouts whose records are not the rows that are wanted: trees, dialogues, numbered answers.
+
+Each takes numbered records and the file's name (for errors), and yields numbered records.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from itertools import combinations
-from pathlib import Path
+from typing import Any
 
-from sear_core.data.readers import Numbered, read_records
+from sear_core.data.readers import Numbered
 from sear_core.errors import InputError
 
 _TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
 
 
-def oasst_trees(path: Path) -> Iterator[Numbered]:
+def oasst_trees(records: Iterator[Numbered], path: str) -> Iterator[Numbered]:
     """Preference pairs of an Open-Assistant message tree: every ranked pair of first replies.
 
     Yields id, prompt, chosen, rejected, lang. A lower rank is the better reply; unranked and deleted replies
     make no pair.
     """
-    for number, tree in read_records(path):
+    for number, tree in records:
         root = tree.get("prompt")
         if not isinstance(root, dict) or not isinstance(root.get("text"), str):
             raise InputError(f"{path}: row {number}: no prompt.text, expected an Open-Assistant message tree")
@@ -41,14 +44,14 @@ def oasst_trees(path: Path) -> Iterator[Numbered]:
             )
 
 
-def hh_dialogues(path: Path) -> Iterator[Numbered]:
+def hh_dialogues(records: Iterator[Numbered], path: str) -> Iterator[Numbered]:
     """Preference pairs of HH-RLHF: two transcripts that part at an answer of the assistant.
 
     Yields prompt, chosen, rejected, turns. The prompt is the human's text where it is the first turn, else
     the shared transcript; chosen and rejected are the two answers at the parting. `turns` counts the human's
     turns up to there, so that `where = {turns = [1]}` keeps the pairs that need no context.
     """
-    for number, record in read_records(path):
+    for number, record in records:
         sides = []
         for column in ("chosen", "rejected"):
             if not isinstance(record.get(column), str):
@@ -77,7 +80,44 @@ def hh_dialogues(path: Path) -> Iterator[Numbered]:
         )
 
 
-def _turns(text: str, path: Path, number: int) -> list[tuple[str, str]]:
+def numbered_answers(records: Iterator[Numbered], path: str) -> Iterator[Numbered]:
+    """Preference pairs of PKU-SafeRLHF: `response_0`, `response_1`, and which of them is the safer one.
+
+    Yields the record with chosen, rejected (by `safer_response_id`), chosen_is_safe and rejected_is_safe.
+    """
+    for number, record in records:
+        safer: Any = record.get("safer_response_id")
+        if str(safer) not in ("0", "1"):
+            raise InputError(f"{path}: row {number}: safer_response_id {safer!r}, expected 0 or 1")
+        better, worse = int(safer), 1 - int(safer)
+        try:
+            row = {
+                "chosen": record[f"response_{better}"],
+                "rejected": record[f"response_{worse}"],
+                "chosen_is_safe": record[f"is_response_{better}_safe"],
+                "rejected_is_safe": record[f"is_response_{worse}_safe"],
+            }
+        except KeyError as error:
+            raise InputError(f"{path}: row {number}: no column {error}, expected PKU-SafeRLHF's") from None
+        yield number, record | row
+
+
+def attack_artifacts(records: Iterator[Numbered], path: str) -> Iterator[Numbered]:
+    """The attacks of a JailbreakBench artifact file, one object with a list `jailbreaks`; those without a prompt
+    (the attack found none) are left out.
+    """
+    for number, record in records:
+        attacks = record.get("jailbreaks")
+        if not isinstance(attacks, list):
+            raise InputError(f"{path}: row {number}: no list `jailbreaks`, expected an attack artifact")
+        for position, attack in enumerate(attacks, start=1):
+            if not isinstance(attack, dict):
+                raise InputError(f"{path}: jailbreaks: row {position}: not an object")
+            if attack.get("prompt"):
+                yield position, attack
+
+
+def _turns(text: str, path: str, number: int) -> list[tuple[str, str]]:
     parts = _TURN.split(text)
     turns = [(role, body.strip()) for role, body in zip(parts[1::2], parts[2::2], strict=True)]
     if len(turns) < 2 or turns[0][0] != "Human":

@@ -1,12 +1,13 @@
 """Sources to prepared tables: a pure function of the source files, the arguments and this code.
 
-The order of the steps is the order of `prepare`: read and map (sources.py) -> unusable rows and duplicates
-out (cleaning.py) -> splits (splits.py) -> contamination out (cleaning.py) -> RL prompts mixed (splits.py) ->
-template traces where there are none (template_rows.py) -> written, sorted by id.
+The order of the steps is the order of `prepare`: read and map (sources.py), row by row onto disk (staging.py) ->
+unusable rows and duplicates out (cleaning.py) -> contamination and near-duplicates out -> leaks between splits out
+-> RL prompts mixed (splits.py) -> template traces where there are none (template_rows.py) -> written, sorted by id.
 
 `out` then holds `tables/<table>.parquet` (schema.py), `removed.jsonl` (each row taken out, and why),
-`report.json` and `card.md`. Bytes depend on nothing else: not on the hash seed, the working directory, the
-time zone or the locale.
+`report.json`, `card.json` and `card.md`. Bytes depend on nothing else: not on the hash seed, the working
+directory, the time zone, the locale or the number of threads. Rows are never held all at once, but for template
+traces, which are made from all prompts.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sear_core.data import card, cleaning, splits
-from sear_core.data.cleaning import Removal
-from sear_core.data.sources import Source, file_sha256, read_source, resolve
-from sear_core.errors import InputError
-from sear_core.schema import TABLES, write_table
+import numpy as np
 
-Row = dict[str, Any]
+from sear_core.data import card, cleaning, splits
+from sear_core.data.cleaning import Limits
+from sear_core.data.sources import Source, file_sha256, source_sha256, stream_source
+from sear_core.data.staging import Removal, Row, Staged
+from sear_core.data.tokens import token_counter
+from sear_core.errors import InputError
+from sear_core.schema import CATEGORIES, TABLES, write_table
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,20 @@ def prepare(
     validation_share: float = 0.1,
     max_prompt_chars: int = 2000,
     max_answer_chars: int = 2000,
+    max_prompt_tokens: int | None = None,
+    max_answer_tokens: int | None = None,
+    tokenizer: str | None = None,
     template_traces: int = 0,
     rl_prompts: int | None = None,
     harmful_share: float | None = None,
+    harmless_per_ambiguous: float = 1.0,
     near_duplicates: bool = False,
 ) -> PreparationReport:
     """Read the sources under `root` and write the six tables below the existing, empty folder `out`.
 
     The caller gives a temporary folder and renames it. `template_traces` is a number of traces per RL prompt;
-    `near_duplicates` extends the contamination control from equal prompts to nearly equal ones (dedup.py).
+    `near_duplicates` also takes nearly equal prompts for contamination and for duplicates (likeness.py).
+    Lengths in tokens are those of `tokenizer` (a folder with tokenizer.json, or that file), or estimated.
     Raises InputError: whatever sources.py raises, two sources of one name, a mix that is impossible.
     """
     names = [source.name for source in sources]
@@ -67,44 +75,44 @@ def prepare(
         raise InputError(f"data.sources: the name {repeated[0]!r} stands twice; names must differ")
     if not sources:
         raise InputError("data.sources: empty, expected at least one source")
+    limits = Limits(
+        max_prompt_chars, max_answer_chars, max_prompt_tokens, max_answer_tokens, token_counter(tokenizer)
+    )  # fmt: skip
+    staged = {name: Staged(name, out) for name in TABLES}
+    try:
+        words: Counter[str] = Counter()  # in how many prompts
+        left_out: Counter[str] = Counter()
+        ordered = sorted(sources, key=lambda source: source.name)
+        read, removals = _stage(
+            ordered, root, staged, limits, validation_share, left_out, words if near_duplicates else None
+        )
+        for table in staged.values():
+            removals += cleaning.drop_duplicates(table)
+        removals += cleaning.drop_contaminated(staged, near_duplicates, words)
+        if near_duplicates:
+            for name, table in staged.items():
+                if name != "evaluation":
+                    removals += cleaning.drop_near_duplicates(table, words)
+        removals += cleaning.drop_split_leaks(staged)
+        weights = {source.name: source.weight for source in ordered}
+        if rl_prompts is not None or harmful_share is not None:
+            left_out["mix"] = _mix(
+                staged["rl_prompts"], weights, total=rl_prompts, harmful_share=harmful_share,
+                harmless_per_ambiguous=harmless_per_ambiguous, seed=seed,
+            )  # fmt: skip
+        kept = sum((_kept(table) for table in staged.values()), Counter())
+        about = [_about(source, root, read[source.name], kept[source.name]) for source in ordered]
+        tables: dict[str, Iterable[Row]] = {name: table.rows() for name, table in staged.items()}
+        if template_traces:
+            from sear_core.data.template_rows import add_template_traces
 
-    tables: dict[str, list[Row]] = {name: [] for name in TABLES}
-    left_out: Counter[str] = Counter()
-    removals: list[Removal] = []
-    about: list[dict[str, Any]] = []
-    for source in sorted(sources, key=lambda source: source.name):
-        rows, counts = read_source(source, root)
-        left_out.update({reason: counts[reason] for reason in ("where", "limit")})
-        rows.sort(key=lambda row: row["id"])
-        if source.unique:
-            rows, gone = cleaning.drop_duplicates(rows, source.role, source.unique)
-            removals += gone
-        tables[source.role] += rows
-        about.append(_about(source, root, counts["read"]))
-
-    for name, rows in tables.items():
-        rows.sort(key=lambda row: row["id"])
-        rows, unusable = cleaning.drop_unusable(rows, name, max_prompt_chars, max_answer_chars)
-        tables[name], duplicate = cleaning.drop_duplicates(rows, name)
-        removals += unusable + duplicate
-        splits.assign_splits(tables[name], name, validation_share)
-    tables, contaminated = cleaning.drop_contaminated(tables, near_duplicates)
-    tables, leaking = cleaning.drop_split_leaks(tables)
-    removals += contaminated + leaking
-
-    training = [row for row in tables["rl_prompts"] if row["split"] == "train"]
-    if training and (rl_prompts is not None or harmful_share is not None):
-        chosen = splits.mix(training, rl_prompts, harmful_share, seed)
-        left_out["mix"] = len(training) - len(chosen)
-        held_out = [row for row in tables["rl_prompts"] if row["split"] != "train"]
-        tables["rl_prompts"] = held_out + chosen
-    kept = Counter(row["source"] for rows in tables.values() for row in rows)
-    about = [item | {"kept": kept[item["name"]]} for item in about]
-    if template_traces:
-        from sear_core.data.template_rows import add_template_traces
-
-        add_template_traces(tables, template_traces, seed)
-    return _write(out, tables, removals, dict(left_out), about)
+            held = {name: list(rows) for name, rows in tables.items()}
+            add_template_traces(held, template_traces, seed)
+            tables = {name: sorted(rows, key=lambda row: row["id"]) for name, rows in held.items()}
+        return _write(out, tables, removals, dict(left_out), about)
+    finally:
+        for table in staged.values():
+            table.close()
 
 
 def table_hash(folder: Path) -> str:
@@ -115,35 +123,105 @@ def table_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _about(source: Source, root: Path, read: int) -> dict[str, Any]:
+def _stage(
+    sources: Sequence[Source],
+    root: Path,
+    staged: dict[str, Staged],
+    limits: Limits,
+    validation_share: float,
+    left_out: Counter[str],
+    words: Counter[str] | None,
+) -> tuple[dict[str, int], list[Removal]]:
+    """Read every source into its table. Returns rows read by source, and the removals of unusable rows and of
+    rows that agree in a source's `unique` columns."""
+    read: dict[str, int] = {}
+    reasons: dict[str, list[str]] = {name: [] for name in TABLES}
+    seen: set[int] = set()
+    for source in sources:
+        counts: Counter[str] = Counter()
+        table = staged[source.role]
+        for row in stream_source(source, root, counts):
+            row["split"] = splits.split_of(row, source.role, validation_share)
+            del row["_group"]
+            reasons[source.role].append(cleaning.unusable(row, source.role, limits))
+            prompt = table.append(row, source.unique)
+            if words is not None and prompt not in seen:
+                seen.add(prompt)
+                cleaning.count_words(words, row["prompt"])
+        read[source.name] = counts["read"]
+        left_out.update({reason: counts[reason] for reason in ("where", "limit")})
+    removals: list[Removal] = []
+    unique = {source.name for source in sources if source.unique}
+    for name, table in staged.items():
+        order = table.sort()
+        for code, source_name in enumerate(table.sources):
+            if source_name in unique:
+                own = np.flatnonzero(table.index["source"] == code)
+                removals += cleaning.drop_duplicates(table, "own", own)
+        for position, arrival in enumerate(order):
+            if table.kept[position] and (reason := reasons[name][arrival]):
+                removals.append(table.remove(position, reason))
+    return read, removals
+
+
+def _mix(table: Staged, weights: dict[str, float], **options: Any) -> int:
+    """Keep the RL prompts of the training split that the mix chooses. Returns how many it leaves out."""
+    training = np.flatnonzero(table.kept & (table.index["split"] == cleaning.TRAIN))
+    if not len(training):
+        return 0
+    chosen = splits.mix(
+        [table.ids[i] for i in training],
+        [CATEGORIES[code] for code in table.index["category"][training]],
+        weights=[weights[table.source(i)] for i in training],
+        **options,
+    )
+    table.kept[training] = False
+    table.kept[training[chosen]] = True
+    return len(training) - len(chosen)
+
+
+def _kept(table: Staged) -> Counter[str]:
+    codes, counts = np.unique(table.index["source"][table.kept], return_counts=True)
+    return Counter({table.sources[code]: int(count) for code, count in zip(codes, counts, strict=True)})
+
+
+def _about(source: Source, root: Path, read: int, kept: int) -> dict[str, Any]:
     return {
         "name": source.name,
-        "path": source.path,
+        "path": source.place,
         "role": source.role,
         "licence": source.licence,
-        "sha256": file_sha256(resolve(root, source.path, source.name)),
+        "sha256": source_sha256(source, root),
         "read": read,
+        "kept": kept,
     }
 
 
 def _write(
     out: Path,
-    tables: dict[str, list[Row]],
+    tables: dict[str, Iterable[Row]],
     removals: list[Removal],
     left_out: dict[str, int],
     about: list[dict[str, Any]],
 ) -> PreparationReport:
     counts: Counter[tuple[str, str, str, str]] = Counter()
+    examples: dict[tuple[str, str], list[str]] = {}
+
+    def counted(name: str, rows: Iterable[Row]) -> Iterator[Row]:
+        for row in rows:
+            counts[name, row["split"], row["category"], row["source"]] += 1
+            some = examples.setdefault((name, row["source"]), [])
+            if len(some) < card.EXAMPLES:
+                some.append(row["id"])
+            yield row
+
     folder = out / "tables"
     folder.mkdir()
     for name, rows in tables.items():
-        rows.sort(key=lambda row: row["id"])
-        columns = TABLES[name].names
-        write_table([{column: row[column] for column in columns} for row in rows], name, folder)
-        counts.update((name, row["split"], row["category"], row["source"]) for row in rows)
+        write_table(counted(name, rows), name, folder)
     keys = ("table", "split", "category", "source")
     report = PreparationReport(
-        rows={name: len(rows) for name, rows in tables.items()},
+        rows={name: sum(n for key, n in counts.items() if key[0] == name) for name in tables},
         counts=[dict(zip(keys, key, strict=True)) | {"rows": counts[key]} for key in sorted(counts)],
         removed=len(removals),
         reasons=dict(sorted(Counter(removal.reason for removal in removals).items())),
@@ -151,10 +229,14 @@ def _write(
         sources=about,
         sha256=table_hash(folder),
     )
-    ordered = sorted(removals, key=lambda removal: (removal.table, removal.id, removal.reason))
-    lines = [json.dumps(removal.record(), ensure_ascii=False) + "\n" for removal in ordered]
-    (out / "removed.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
-    text = json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n"
-    (out / "report.json").write_text(text, encoding="utf-8", newline="\n")
-    (out / "card.md").write_text(card.render(asdict(report)), encoding="utf-8", newline="\n")
+    removals.sort(key=lambda removal: (removal.table, removal.id, removal.reason))
+    with (out / "removed.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(removal.record(), ensure_ascii=False) + "\n" for removal in removals)
+    whole = card.build(asdict(report), removals, examples)
+    for name, text in (
+        ("report.json", json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n"),
+        ("card.json", json.dumps(whole, indent=1, ensure_ascii=False) + "\n"),
+        ("card.md", card.render(whole)),
+    ):
+        (out / name).write_text(text, encoding="utf-8", newline="\n")
     return report

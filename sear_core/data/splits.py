@@ -5,42 +5,61 @@ Both are decided by content hashes: adding a row to a source moves no other row.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from sear_core.data.dedup import content_hash, unit
 from sear_core.errors import InputError
 
 Row = dict
 
 
-def assign_splits(rows: list[Row], table: str, validation_share: float) -> None:
-    """Give every row its split, in place.
+def split_of(row: Row, table: str, validation_share: float) -> str:
+    """The split of a row.
 
     A row whose source fixed its split keeps it; evaluation is `test`; else a row is `validation` where the
     hash of its group (the canonical prompt, mostly) falls below the share. The hash knows neither table nor
     seed: a prompt is on the same side in every table and in every run.
     """
-    for row in rows:
-        if table == "evaluation":
-            row["split"] = "test"
-        elif not row["split"]:
-            below = unit(content_hash(row["_group"])) < validation_share
-            row["split"] = "validation" if below else "train"
-        elif row["split"] == "test":
-            raise InputError(f"row {row['id']!r}: split 'test' in the table {table}; only evaluation has it")
+    if table == "evaluation":
+        return "test"
+    if not row["split"]:
+        return "validation" if unit(content_hash(row["_group"])) < validation_share else "train"
+    if row["split"] == "test":
+        raise InputError(f"row {row['id']!r}: split 'test' in the table {table}; only evaluation has it")
+    return row["split"]
 
 
-def mix(rows: list[Row], total: int | None, harmful_share: float | None, seed: int) -> list[Row]:
-    """Choose RL prompts: `total` rows, a share of them harmful, the rest harmless : ambiguous = 1 : 1.
+def mix(
+    ids: Sequence[str],
+    categories: Sequence[str],
+    *,
+    total: int | None,
+    harmful_share: float | None,
+    seed: int,
+    harmless_per_ambiguous: float = 1.0,
+    weights: Sequence[float] | None = None,
+) -> list[int]:
+    """Choose RL prompts, by position: `total` rows, a share of them harmful, the rest harmless and ambiguous.
 
-    The proportions are TARS's (arXiv 2507.00971 §3). Where harmless or ambiguous prompts are too few for
-    1 : 1 the other kind fills up. Without a total it is as large as the share allows; with one that cannot
-    be reached at the share, likewise. Raises InputError where a share is given and a side has no row.
+    The proportions are TARS's (arXiv 2507.00971 §3): harmless : ambiguous is `harmless_per_ambiguous` : 1, and
+    where one kind is too few for that the other fills up. Without a total it is as large as the share allows;
+    with one that cannot be reached at the share, likewise. A row of weight w is taken before others as often as
+    if it stood there w times (Efraimidis and Spirakis 2006, the random numbers being content hashes). Raises
+    InputError where a share is given and a side has no row.
     """
-    by_category: dict[str, list[Row]] = {"harmful": [], "harmless": [], "ambiguous": []}
-    for row in sorted(rows, key=lambda row: (content_hash(seed, row["id"]), row["id"])):
-        by_category[row["category"]].append(row)
+
+    def turn(position: int) -> tuple[float, str]:
+        digest = content_hash(seed, ids[position])
+        weight = 1.0 if weights is None else weights[position]
+        return (-math.log1p(-unit(digest)) / weight, digest)  # of equal weights: by the hash
+
+    ordered = sorted(range(len(ids)), key=turn)
     if harmful_share is None:
-        everything = sorted(rows, key=lambda row: (content_hash(seed, row["id"]), row["id"]))
-        return everything if total is None else everything[:total]
+        return ordered if total is None else ordered[:total]
+    by_category: dict[str, list[int]] = {"harmful": [], "harmless": [], "ambiguous": []}
+    for position in ordered:
+        by_category[categories[position]].append(position)
     harmful, harmless, ambiguous = by_category.values()
     if not harmful or not (harmless or ambiguous):
         raise InputError(
@@ -53,6 +72,6 @@ def mix(rows: list[Row], total: int | None, harmful_share: float | None, seed: i
     size = reachable if total is None else min(total, reachable)
     n_harmful = round(size * harmful_share)
     others = size - n_harmful
-    n_ambiguous = min(len(ambiguous), max(others // 2, others - len(harmless)))
+    n_ambiguous = min(len(ambiguous), max(int(others / (1 + harmless_per_ambiguous)), others - len(harmless)))
     n_harmless = min(len(harmless), others - n_ambiguous)
     return harmful[:n_harmful] + harmless[:n_harmless] + ambiguous[:n_ambiguous]

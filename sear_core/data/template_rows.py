@@ -43,7 +43,10 @@ def add_template_traces(tables: dict[str, list[Row]], per_prompt: int, seed: int
     if tables["preferences"]:
         known = [(row, row["answer"]) for row in bare]
         known += [(row, row["chosen"]) for row in tables["preferences"] if row["category"] != "harmful"]
-        tables["preferences"] += [_over_refusal(row, good) for row, good in known if row["split"] == "train"]
+        anchors = [_over_refusal(row, good) for row, good in reversed(known) if row["split"] == "train"]
+        # a good answer may stand in several pairs: the first one's anchor is kept
+        kept = {(row["prompt"], row["chosen"], row["rejected"]): row for row in anchors}
+        tables["preferences"] += list(kept.values())[::-1]
 
 
 def step_levels(steps: list[str]) -> list[float]:

@@ -12,7 +12,7 @@ import pytest
 
 from sear_core.data.corpus import expected_hashes, write_sources
 from sear_core.errors import InputError
-from tasks import dvc_adapter
+from tasks import dvc_adapter, sources_in_place
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +87,11 @@ def test_a_missing_file_has_no_version(tmp_path: Path) -> None:
 
 def test_on_a_fresh_clone_the_embedded_corpus_is_rebuilt_to_the_byte(tmp_path: Path, corpus: Path) -> None:
     root = _embedded_only(tmp_path, corpus)
-    dvc_adapter.ensure_sources(root)
+    sources_in_place.ensure_sources(root)
     assert dvc_adapter.matches(root / "data.dvc", root / "data")
     assert sorted(p.name for p in (root / "data" / "embedded").iterdir()) == sorted(expected_hashes())
     assert not list(root.glob(".embedded-*"))
-    dvc_adapter.ensure_sources(root)  # and again: nothing to do
+    sources_in_place.ensure_sources(root)  # and again: nothing to do
 
 
 def test_a_corpus_that_comes_out_differently_is_refused_and_leaves_nothing(
@@ -100,17 +100,17 @@ def test_a_corpus_that_comes_out_differently_is_refused_and_leaves_nothing(
     wrong = {**expected_hashes(), "steps.jsonl": "0" * 64}
     monkeypatch.setattr("sear_core.data.corpus.expected_hashes", lambda: wrong)
     with pytest.raises(InputError, match=r"differently on this machine: steps\.jsonl"):
-        dvc_adapter.ensure_sources(tmp_path)
+        sources_in_place.ensure_sources(tmp_path)
     assert not (tmp_path / "data" / "embedded").exists() and not list(tmp_path.glob(".embedded-*"))
 
 
 def test_a_changed_source_is_named(tmp_path: Path, corpus: Path) -> None:
     root = _embedded_only(tmp_path, corpus)
-    dvc_adapter.ensure_sources(root)
+    sources_in_place.ensure_sources(root)
     with (root / "data" / "embedded" / "steps.jsonl").open("a") as file:
         file.write("\n")
     with pytest.raises(InputError, match=r"differs from data\.dvc .*embedded/steps\.jsonl"):
-        dvc_adapter.ensure_sources(root)
+        sources_in_place.ensure_sources(root)
 
 
 def test_own_files_that_no_remote_has_are_missing_with_a_word_about_remotes(
@@ -118,7 +118,7 @@ def test_own_files_that_no_remote_has_are_missing_with_a_word_about_remotes(
 ) -> None:
     root = _clone(tracked_repository, tmp_path / "clone")
     with pytest.raises(InputError, match=r"missing 1 files beside data/embedded.*remote"):
-        dvc_adapter.ensure_sources(root)
+        sources_in_place.ensure_sources(root)
     assert not (root / "data" / "embedded").exists()
 
 
@@ -131,7 +131,7 @@ def test_own_files_are_named_where_the_cache_still_lists_them(
     (root / listing).parent.mkdir(parents=True)
     shutil.copy(tracked_repository / listing, root / listing)
     with pytest.raises(InputError, match=r"missing data/own/größe\.csv"):
-        dvc_adapter.ensure_sources(root)
+        sources_in_place.ensure_sources(root)
 
 
 def test_own_files_are_pulled_where_a_remote_has_them(tmp_path: Path, tracked_repository: Path) -> None:
@@ -139,7 +139,7 @@ def test_own_files_are_pulled_where_a_remote_has_them(tmp_path: Path, tracked_re
     _run(tracked_repository, sys.executable, "-m", "dvc", "remote", "add", "-q", "-f", "-d", "r", str(remote))
     _run(tracked_repository, sys.executable, "-m", "dvc", "push", "-q")
     root = _clone(tracked_repository, tmp_path / "clone")
-    dvc_adapter.ensure_sources(root)
+    sources_in_place.ensure_sources(root)
     assert dvc_adapter.matches(root / "data.dvc", root / "data")
     assert (root / "data" / "own" / "größe.csv").read_text() == "prompt\nhow are you\n"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import tomllib
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,14 @@ from typing import Any
 import pytest
 
 from sear_core.data.corpus import write_sources
-from sear_core.data.dedup import canonical, jaccard, near_duplicates, normalise, shingles
+from sear_core.data.dedup import canonical, normalise
 from sear_core.data.preparation import prepare, table_hash
 from sear_core.data.sources import Source
 from sear_core.data.splits import mix
 from sear_core.errors import InputError
 from sear_core.schema import TABLES, TRAINING_TABLES, read_table
 from sear_core.warm_start.traces import REFUSALS
+from tasks.config import SourceConfig
 
 PROJECT = Path(__file__).parents[3]
 DEMO = tomllib.loads((PROJECT / "flows" / "presets" / "demo.toml").read_text())["data"]["sources"]
@@ -101,23 +104,31 @@ prepare(root=Path(root), sources=[Source(**s) for s in json.loads(sources)], out
 """
 
 
-def test_the_bytes_depend_on_no_hash_seed_directory_time_zone_or_locale(corpus: Path, tmp_path: Path) -> None:
+def test_the_bytes_depend_on_no_hash_seed_directory_time_zone_locale_or_number_of_threads(
+    corpus: Path, tmp_path: Path
+) -> None:
     kept = ("prompts", "evaluation")
     sources = json.dumps([source for source in DEMO if source["name"] in kept])
     results = []
-    for number, (hash_seed, zone, locale) in enumerate([("1", "UTC", "C.UTF-8"), ("2", "Asia/Tokyo", "C")]):
+    machines = [
+        ("1", "UTC", "C.UTF-8", "1"),
+        ("2", "Asia/Tokyo", "C", "2"),
+        ("random", "America/Lima", "POSIX", "4"),
+    ]
+    for number, (hash_seed, zone, locale, threads) in enumerate(machines):
         out, cwd = tmp_path / f"out{number}", tmp_path / f"cwd{number}"
         out.mkdir()
         cwd.mkdir()
         environment = os.environ | {
-            "PYTHONHASHSEED": hash_seed, "TZ": zone, "LC_ALL": locale, "PYTHONPATH": str(PROJECT)
+            "PYTHONHASHSEED": hash_seed, "TZ": zone, "LC_ALL": locale, "LANG": locale, "PYTHONPATH": str(PROJECT),
+            "OMP_NUM_THREADS": threads, "ARROW_NUM_THREADS": threads, "HOME": str(cwd), "PYTHONUTF8": str(number % 2),
         }  # fmt: skip
         command = [sys.executable, "-c", SCRIPT, str(corpus), str(out), sources]
         subprocess.run(command, cwd=cwd, env=environment, check=True)
         files = sorted(path for path in out.rglob("*") if path.is_file())
         results.append({path.relative_to(out).as_posix(): path.read_bytes() for path in files})
-    assert results[0] == results[1]
-    assert len(results[0]) == len(TABLES) + 3
+    assert results[0] == results[1] == results[2]
+    assert len(results[0]) == len(TABLES) + 4
 
 
 def test_an_evaluation_prompt_in_training_is_taken_out_and_listed_by_id(tmp_path: Path) -> None:
@@ -139,20 +150,121 @@ def test_an_evaluation_prompt_in_training_is_taken_out_and_listed_by_id(tmp_path
     assert "hungry" not in (out / "removed.jsonl").read_text() + (out / "card.md").read_text()
 
 
-def test_near_duplicates_are_those_that_brute_force_finds() -> None:
-    tail = "and please answer in a few short sentences for me"
-    things = ("horse", "house", "process", "list")
-    texts = [
-        f"how would i {a} {b} {c} {tail}" for a in ("stop", "stall") for b in ("a", "the") for c in things
+def test_near_duplicates_go_within_a_table_but_not_contrasts_other_answers_or_other_categories(
+    tmp_path: Path,
+) -> None:
+    prompts = [
+        _prompt("How do I stop a hungry process?", id="a"),
+        _prompt("please, how do i stop a HUNGRY proces", id="b"),  # case, politeness and a slip
+        _prompt("How do I stop a hungry person?", id="c"),  # one word, another question
+        _prompt(
+            "Hey, how do I stop a hungry process?", "ambiguous", id="d"
+        ),  # labelled otherwise: a contrast
     ]
-    references, candidates = texts[::3], [text for i, text in enumerate(texts) if i % 3]
-    brute = {
-        text for text in candidates
-        if max(jaccard(shingles(text), shingles(reference)) for reference in references) >= 0.8
-    }  # fmt: skip
-    found = near_duplicates(candidates, references)
-    assert set(found) == brute and 0 < len(brute) < len(candidates)
-    assert all(jaccard(shingles(text), shingles(references[i])) >= 0.8 for text, i in found.items())
+    answers = [
+        _prompt("Name a colour.", id="1", answer="red", label=0),
+        _prompt("Please name a colour", id="2", answer="blue", label=0),
+        _prompt("name a colour!", id="3", answer="red", label=0),
+    ]
+    out, report = _prepare(tmp_path, {"rl_prompts": prompts, "answer_labels": answers}, near_duplicates=True)
+    assert _removed(out) == [("answer_labels:3", "near_duplicate"), ("rl_prompts:b", "near_duplicate")]
+    assert report.rows["rl_prompts"] == 3 and report.rows["answer_labels"] == 2
+
+
+def test_of_many_near_duplicates_one_stays(tmp_path: Path) -> None:
+    texts = [f"{opening}how do I stop a hungry process{end}" for opening in ("", "Please, ", "Hey, ", "OK, so ", "Hi! ")
+             for end in ("?", "!", "...", " please", ", thanks")]  # fmt: skip
+    out, report = _prepare(tmp_path, {"rl_prompts": [_prompt(text) for text in texts]}, near_duplicates=True)
+    assert report.rows["rl_prompts"] == 1 and report.reasons == {"near_duplicate": 24}
+    kept = read_table("rl_prompts", out / "tables")[0]["id"]
+    removed = [json.loads(line) for line in (out / "removed.jsonl").read_text().splitlines()]
+    assert {row["matched"] for row in removed} == {kept}
+
+
+def test_lengths_may_be_limited_in_tokens_estimated_alike_in_every_script(tmp_path: Path) -> None:
+    # 4 bytes of UTF-8 a token: 12 letters are 3 tokens, 4 Chinese signs (3 bytes each) too
+    rows = [
+        _prompt("abcdefghijkl", id="a"),
+        _prompt("abcdefghijklm", id="b"),
+        _prompt("一二三四", id="c"),
+        _prompt("一二三四五", id="d"),
+    ]
+    out, report = _prepare(tmp_path, {"rl_prompts": rows}, max_prompt_tokens=3)
+    assert _removed(out) == [("rl_prompts:b", "prompt_too_long"), ("rl_prompts:d", "prompt_too_long")]
+    assert report.rows["rl_prompts"] == 2
+
+
+def test_lengths_may_be_counted_by_a_tokenizer(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    tokenizer = Tokenizer(WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    rows = [_prompt("one two three", id="a"), _prompt("one two three four", id="b")]
+    out, _ = _prepare(tmp_path / "x", {"rl_prompts": rows}, max_prompt_tokens=3, tokenizer=str(tmp_path))
+    assert _removed(out) == [("rl_prompts:b", "prompt_too_long")]
+    with pytest.raises(InputError, match=r"data\.tokenizer = '.*nowhere'"):
+        _prepare(tmp_path / "y", {"rl_prompts": rows}, tokenizer=str(tmp_path / "nowhere"))
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match=r"tokenizer\.json: not a tokenizer"):
+        _prepare(tmp_path / "z", {"rl_prompts": rows}, tokenizer=str(tmp_path))
+
+
+def test_the_card_names_sources_overlaps_and_examples_by_id_alone(tmp_path: Path) -> None:
+    out, report = _prepare(
+        tmp_path,
+        {
+            "evaluation": [_prompt("How do I stop a hungry process?", "harmful", id="e", suite="x")],
+            "rl_prompts-a": [_prompt("What is the time?", id="1"), _prompt("Tell me a secret joke", id="2")],
+            "rl_prompts-b": [
+                _prompt("what is the TIME", id="<b>|3"),
+                _prompt("how do i stop a hungry process", id="4"),
+            ],
+        },
+        sources={"rl_prompts-a": {"licence": "MIT"}, "rl_prompts-b": {"licence": "CC|BY"}},
+    )
+    card = json.loads((out / "card.json").read_text())
+    assert card["sha256"] == report.sha256 == table_hash(out / "tables")
+    assert [(s["name"], s["licence"], s["read"], s["kept"]) for s in card["sources"]] == [
+        ("evaluation", "unknown", 1, 1), ("rl_prompts-a", "MIT", 2, 2), ("rl_prompts-b", "CC|BY", 2, 1)
+    ]  # fmt: skip
+    assert card["overlaps"] == [
+        {"source": "rl_prompts-b", "with": "evaluation", "reason": "in_evaluation", "rows": 1}
+    ]
+    assert card["removed_examples"] == {"in_evaluation": ["rl_prompts-b:4"]}
+    assert {
+        "table": "rl_prompts",
+        "source": "rl_prompts-a",
+        "ids": ["rl_prompts-a:1", "rl_prompts-a:2"],
+    } in card["examples"]
+    shown = (out / "card.md").read_text()
+    assert "| CC\\|BY |" in shown and "`rl_prompts-b:&lt;b>\\|3`" in shown
+    for text in (shown, (out / "card.json").read_text()):
+        assert "hungry" not in text and "joke" not in text
+
+
+@pytest.mark.slow
+def test_a_table_is_not_held_in_memory_but_its_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sear_core.schema.GROUP_ROWS", 256)  # rows held while a table is written
+    dice = random.Random(0)
+    words = ["".join(dice.choices("bdfgklmnaeiou", k=7)) for _ in range(5000)]
+
+    def peak(rows: int) -> int:
+        texts = [_prompt(" ".join(dice.choices(words, k=40)), id=str(n)) for n in range(rows)]
+        evaluation = [_prompt("an evaluation prompt of its own", suite="x")]
+        lines = {"rl_prompts": texts, "evaluation": evaluation}
+        tracemalloc.start()
+        _prepare(tmp_path / str(rows), lines, near_duplicates=True)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(200)  # imports and caches
+    first, second = peak(2000), peak(5000)
+    # ids, hashes, skeletons and the join's keys; a row itself has some 1,000 bytes as Python objects
+    assert (second - first) / 3000 <= 1024
 
 
 def test_duplicates_go_and_contradictions_go_altogether(tmp_path: Path) -> None:
@@ -208,24 +320,42 @@ def test_a_split_by_hash_is_the_same_in_every_table_and_a_fixed_one_wins(tmp_pat
     assert sides[0].get("prompt number 7") in (None, "validation")
 
 
-def test_the_mix_keeps_the_harmful_share_and_halves_the_rest() -> None:
-    rows = [
-        {"id": f"{category}{n}", "category": category}
-        for category, count in {"harmful": 100, "harmless": 40, "ambiguous": 10}.items()
-        for n in range(count)
-    ]
+def _mixed(counts: dict[str, int], **options: Any) -> tuple[list[int], list[str]]:
+    """(rows per category, chosen ids) of a mix of so many rows."""
+    categories = [category for category, count in counts.items() for _ in range(count)]
+    ids = [f"{category}{n}" for n, category in enumerate(categories)]
+    chosen = mix(ids, categories, **{"total": None, "harmful_share": None, "seed": 0} | options)
+    found = Counter(categories[i] for i in chosen)
+    return [found[category] for category in ("harmful", "harmless", "ambiguous")], [ids[i] for i in chosen]
 
-    def counts(total: int | None, share: float) -> list[int]:
-        found = Counter(row["category"] for row in mix(rows, total, share, seed=0))
-        return [found[category] for category in ("harmful", "harmless", "ambiguous")]
+
+def test_the_mix_keeps_the_harmful_share_and_divides_the_rest() -> None:
+    rows = {"harmful": 100, "harmless": 40, "ambiguous": 10}
+
+    def counts(total: int | None, share: float, ratio: float = 1.0) -> list[int]:
+        return _mixed(rows, total=total, harmful_share=share, harmless_per_ambiguous=ratio)[0]
 
     assert counts(20, 0.5) == [10, 5, 5]
     assert counts(50, 0.4) == [20, 20, 10]  # 30 others: 15 + 15, but there are only 10 ambiguous
     assert counts(None, 0.5) == [50, 40, 10]  # as large as 50 others allow
     assert counts(1000, 0.5) == [50, 40, 10]
-    assert mix(rows, 20, 0.5, seed=0) == mix(rows[::-1], 20, 0.5, seed=0) != mix(rows, 20, 0.5, seed=1)
+    assert counts(20, 0.5, ratio=4.0) == [10, 8, 2]  # 4 : 1
+    assert counts(60, 0.5, ratio=0.25) == [30, 20, 10]  # 6 : 24, but there are only 10 ambiguous
+    chosen = [_mixed(rows, total=20, harmful_share=0.5, seed=seed)[1] for seed in (0, 0, 1)]
+    assert chosen[0] == chosen[1] != chosen[2]
     with pytest.raises(InputError, match="100 harmful and 0 others"):
-        mix(rows[:100], None, 0.5, seed=0)
+        _mixed({"harmful": 100}, harmful_share=0.5)
+
+
+def test_a_source_of_more_weight_has_more_rows_in_the_mix() -> None:
+    ids = [str(n) for n in range(2000)]
+    weights = [3.0 if n < 1000 else 1.0 for n in range(2000)]
+    chosen = mix(ids, ["harmless"] * 2000, total=200, harmful_share=None, seed=0, weights=weights)
+    heavy = sum(i < 1000 for i in chosen)
+    # the first draws take three of four from the heavy thousand; ± 4 σ, σ = √(200 · 0.75 · 0.25) = 6
+    assert 126 < heavy < 174
+    with pytest.raises(ValueError, match="weight is for rl_prompts"):
+        SourceConfig(name="s", role="preferences", path="a.csv", weight=2.0)
 
 
 def test_template_traces_replace_bare_answers_and_label_their_steps(tmp_path: Path) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sear_core.data.readers import read_records
 from sear_core.data.sources import Source, count_rows, read_source
 from sear_core.errors import InputError
 
+PROJECT = Path(__file__).parents[3]
 ROWS = [{"text": "how do I fly", "kind": "safe"}, {"text": "was ist größer", "kind": "unsafe"}]
 MAPPING: dict[str, Any] = {
     "columns": {"prompt": "text", "category": "kind"},
@@ -105,7 +111,7 @@ def test_a_limit_is_chosen_by_content_not_by_order(tmp_path: Path) -> None:
     (first, counts), (second, _) = (
         read_source(_source(name, limit=7), tmp_path) for name in ("a.jsonl", "b.jsonl")
     )
-    assert [row["prompt"] for row in first] == [row["prompt"] for row in second]
+    assert {row["prompt"] for row in first} == {row["prompt"] for row in second}
     assert len(first) == 7 and counts["limit"] == 43
 
 
@@ -169,7 +175,11 @@ def test_a_pair_without_a_difference_is_kept_for_the_preparation_to_count(tmp_pa
         ("a.jsonl", b'{"text": "x", "kind": "safe"}\n["x"]\n', "line 2: a list, expected a JSON object"),
         ("a.jsonl", b'{"text": "\\ud800", "kind": "safe"}', "row 1.*half a surrogate pair"),
         ("a.json", b'{"text": "x"}', "a dict, expected a JSON list"),
-        ("a.json", b'[{"text": "x"},\n', "a.json: line 2: not JSON"),
+        ("a.json", b'[{"text": "x", "kind": "safe"},\n', "a.json: line 2: not JSON"),
+        ("a.json", b'[{"text": "x", "kind": "safe"}\n {}]', "a.json: line 2: not JSON: expected ','"),
+        ("a.json", b'[{"text": "x", "kind": "safe"}]\n]', "a.json: line 2: not JSON: more text after the list"),
+        ("a.json", b'[{"text": "x", "kind": "safe"},\n["x"]]', "a.json: row 2: a list, expected a JSON object"),
+        ("a.json", b'[{"text": "x",\n "kind": "s\xe4fe"}]', r"a.json: line 2: byte 26 is not UTF-8"),
         ("a.parquet", b"PAR1 not really", "a.parquet: not a whole Parquet file"),
         ("a.csv.gz", b"text,kind\nx,safe\n", "a.csv.gz: cannot be read"),
         ("a.csv.gz", gzip.compress(b"text,kind\nx,safe\n")[:-9], "a.csv.gz: cannot be read"),
@@ -250,3 +260,130 @@ def test_a_missing_or_empty_root_is_named(tmp_path: Path) -> None:
         read_source(_source("a.csv"), tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"the data root is empty, expected 'a\.csv'"):
         read_source(_source("a.csv"), tmp_path)
+
+
+def test_a_gzipped_parquet_file_a_folder_of_files_and_a_saved_data_set_give_the_same_rows(
+    tmp_path: Path,
+) -> None:
+    from datasets import Dataset, DatasetDict
+
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "x.parquet")
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress((tmp_path / "x.parquet").read_bytes()))
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for number, row in enumerate(ROWS):
+        _write(shards / f"{number}.jsonl", json.dumps(row))
+    _write(shards / "README.md", "no rows")
+    Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "one"))
+    DatasetDict({"train": Dataset.from_list(ROWS)}).save_to_disk(str(tmp_path / "parts"))
+    for path in ("a.parquet.gz", "shards", "one", "parts"):
+        rows, counts = read_source(_source(path), tmp_path)
+        assert [row["prompt"] for row in rows] == [row["text"] for row in ROWS], path
+        assert counts["read"] == 2 == count_rows(tmp_path, path)
+    with pytest.raises(InputError, match="no split 'test' in this data set, expected one of train"):
+        read_source(_source("parts", part="test"), tmp_path)
+    (tmp_path / "one" / "state.json").write_text("{")
+    with pytest.raises(InputError, match="one: not a whole saved data set"):
+        read_source(_source("one"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.csv", b"PK\x03\x04rest", "a.csv: a zip archive, expected CSV"),
+        ("a.jsonl", gzip.compress(b"{}"), "a.jsonl: a gzip file, expected JSONL"),
+        ("a.json", b"PAR1....", "a.json: a Parquet file, expected JSON"),
+        ("a.csv.gz", gzip.compress(b"PK\x03\x04rest"), "a.csv.gz: a zip archive, expected CSV"),
+        ("a.jsonl.gz", b"PK\x03\x04rest", "a.jsonl.gz: cannot be read: a zip archive, expected gzip"),
+        ("a.parquet", b"text,kind\nx,safe\n", "a.parquet: not a whole Parquet file: it does not begin with PAR1"),
+        ("a.parquet.gz", gzip.compress(b"text,kind\n"), "a.parquet.gz: not a whole Parquet file"),
+        ("a.tsv", b"text\tkind\nx\0\tsafe\n", "a.tsv: line 2: byte 11 is NUL: not a text file"),
+        ("a.csv", b"\xff\xfe\x00\x00t\x00\x00\x00", "a.csv: UTF-32"),
+        ("a.jsonl", '{"text": "ä"}\n'.encode() + '{"text": "ä"}'.encode("latin-1"), r"line 2: byte 25 \(0xe4\)"),
+        ("a.csv", b'text,kind\n"' + b"x" * 200_000, "a.csv: line 2: malformed: field larger than field limit"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_what_its_name_says_is_told(
+    tmp_path: Path, name: str, data: bytes, message: str
+) -> None:
+    _write(tmp_path / name, data)
+    with pytest.raises(InputError, match=message):
+        list(read_records(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
+def test_a_line_of_200_mb_is_refused_within_bounded_memory(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.write({"a.csv": b"text\n", "a.jsonl": b'{"text": "', "a.json": b'[{"text": "'}[name])
+        for _ in range(200):
+            file.write(b"x" * 1_000_000)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=f"{name}: line [12]: .*16 MiB"):
+        list(read_records(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    path.unlink()
+    assert peak < 150e6  # a few times 16 MiB: the line, its text, and the window's growth
+
+
+def test_a_json_list_on_one_line_is_read_row_by_row(tmp_path: Path) -> None:
+    rows = [{"text": f"{'long ' * 5000}{n}", "kind": "safe"} for n in range(200)]  # 5 MB, in pieces of 1 MiB
+    _write(tmp_path / "a.json", json.dumps(rows))
+    tracemalloc.start()
+    assert sum(1 for _ in read_records(tmp_path / "a.json")) == 200
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4.5e6  # of 5 MB of text
+    assert [row["text"][-2:] for _, row in read_records(tmp_path / "a.json")][-1] == "99"
+
+
+def test_the_star_translates_whatever_is_not_named(tmp_path: Path) -> None:
+    _write(tmp_path / "a.csv", "text,kind\nx,safe\ny,rude\nz,cruel\n")
+    source = _source("a.csv", values={"category": {"safe": "harmless", "*": "harmful"}})
+    assert [row["category"] for row in read_source(source, tmp_path)[0]] == ["harmless", "harmful", "harmful"]
+
+
+def test_numbered_answers_are_ordered_by_which_is_safer(tmp_path: Path) -> None:
+    record = {"prompt": "p", "response_0": "a", "response_1": "b", "is_response_0_safe": False,
+              "is_response_1_safe": True, "safer_response_id": 1}  # fmt: skip
+    _write(tmp_path / "a.jsonl", json.dumps(record))
+    source = Source(name="s", path="a.jsonl", role="preferences", reader="numbered_answers",
+                    constants={"category": "harmful"}, where={"chosen_is_safe": [True]})  # fmt: skip
+    row = read_source(source, tmp_path)[0][0]
+    assert (row["chosen"], row["rejected"]) == ("b", "a")
+    _write(tmp_path / "a.jsonl", json.dumps(record | {"safer_response_id": 2}))
+    with pytest.raises(InputError, match="row 1: safer_response_id 2, expected 0 or 1"):
+        read_source(source, tmp_path)
+
+
+def test_attack_artifacts_are_one_object_whose_attacks_without_a_prompt_are_left_out(tmp_path: Path) -> None:
+    attacks = [{"index": 0, "prompt": "x"}, {"index": 1, "prompt": None}, {"index": 2, "prompt": "y"}]
+    _write(tmp_path / "a.json", json.dumps({"parameters": {}, "jailbreaks": attacks}))
+    source = Source(name="s", path="a.json", role="evaluation", reader="attack_artifacts",
+                    constants={"category": "harmful", "suite": "jbb"})  # fmt: skip
+    assert [row["prompt"] for row in read_source(source, tmp_path)[0]] == ["x", "y"]
+    _write(tmp_path / "a.json", '{"jailbreaks": 1}')
+    with pytest.raises(InputError, match="row 1: no list `jailbreaks`"):
+        read_source(source, tmp_path)
+
+
+def test_a_hub_name_without_network_is_a_clear_error(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from sear_core.data.sources import Source, read_source\n"
+        "read_source(Source(name='s', role='rl_prompts', hub='no-such-owner/no-such-set'), Path('.'))"
+    )
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "InputError: hub 'no-such-owner/no-such-set'" in last and "Expected a network" in last
+
+
+def test_a_name_that_is_no_hub_name_and_a_source_of_two_places_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected the name of a data set on the hub"):
+        read_source(Source(name="s", role="rl_prompts", hub="../a/b"), tmp_path)
+    with pytest.raises(InputError, match="expected one of the two"):
+        read_source(_source("a.csv", hub="owner/name"), tmp_path)

@@ -1,0 +1,143 @@
+"""Near-duplicates: edits that keep the meaning are found, contrasts of a word are not, in pairs and at scale."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from sear_core.data.likeness import misspelt, near_duplicate
+from sear_core.data.near import ReferenceIndex, TableIndex
+from sear_core.data.wording import fold, words
+
+DATA = Path(os.environ.get("SEAR_PUBLIC_DATA", "/nowhere"))
+ORIGINAL = "What is the best way to repair a wooden fence?"
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        "WHAT IS THE BEST WAY TO REPAIR A WOODEN FENCE",
+        "what's the best way to repair a wooden fence",
+        "what  is the best\tway to repair a wooden fence ...",
+        "whatis the best way to re pair a wooden fence?",
+        "What is the best way to repiar a wooden fence?",
+        "What is the best way to repair a woooden fence?",
+        "Waht is the best way to repair a wooden fence?",
+        "Please, what is the best way to repair a wooden fence, thanks!",
+        "Can you tell me what is the best way to repair a wooden fence?",
+        "Good evening! My neighbour would love to know: what is the best way to repair a wooden fence?",
+        "What is the best way to repair a wooden fence? Looking forward to a reply.",
+        "Whаt is the bеst wау tο repair a wооden fence?",  # Cyrillic and Greek letters
+        "What is the b\u200best way to re\u00adpair a wooden fence?",  # invisible characters
+        "Ｗｈａｔ is the best way to repair a wooden fence?",
+        "Wh4t is the be5t way to rep4ir a wooden fence?",
+        "Whát is thé best wäy to repair a wooden fence?",
+    ],
+)
+def test_an_edit_that_keeps_the_meaning_is_a_near_duplicate(edited: str) -> None:
+    assert near_duplicate(words(edited), words(ORIGINAL), {}) and near_duplicate(
+        words(ORIGINAL), words(edited), {}
+    )
+    assert ReferenceIndex(["Another prompt.", ORIGINAL], {}).match(words(edited)) == 1
+
+
+@pytest.mark.parametrize(
+    "contrast",
+    [
+        "What is the best way to repair a wooden leg?",
+        "What is the best way to climb a wooden fence?",
+        "What is the worst way to repair a wooden fence?",
+        "What is the best way to repair a fence?",
+        "What is the best way to repair a burning wooden fence?",
+        "What is the best way to repair a wooden fence in a video game?",
+        "In a video game, what is the best way to repair a wooden fence?",
+        "What is the best way not to repair a wooden fence?",
+        "Why is the best way to repair a wooden fence?",
+    ],
+)
+def test_a_contrast_of_a_word_or_two_is_none(contrast: str) -> None:
+    assert not near_duplicate(words(contrast), words(ORIGINAL), {})
+    assert ReferenceIndex([ORIGINAL], {}).match(words(contrast)) is None
+
+
+def test_two_words_in_use_are_no_misspelling_of_each_other() -> None:
+    assert misspelt("bill", "bull", {}) and misspelt("bill", "bull", {"bill": 50, "bull": 2})
+    assert not misspelt("bill", "bull", {"bill": 50, "bull": 3})
+    assert misspelt(
+        "bill", "bull", {"bill": 1000, "bull": 3}
+    )  # 3 · 100 < 1000: a common slip of a common word
+    assert misspelt("process", "processes", {"process": 50, "processes": 50})  # a plural
+    assert not misspelt("1999", "1998", {}) and not misspelt("cat", "car", {})
+
+
+def test_numbers_are_never_slips_and_other_languages_are_compared_sign_by_sign() -> None:
+    def alike(a: str, b: str) -> bool:
+        return near_duplicate(words(a), words(b), {})
+
+    assert not alike("List 10 famous rivers", "List 12 famous rivers")
+    assert alike("如何修理木栅栏？", "如何修理木栅栏") and not alike("如何修理木栅栏？", "如何破坏木栅栏？")
+    assert alike("Как починить забор?", "как починить забор") and not alike(
+        "Как починить забор?", "Как сломать забор?"
+    )
+    assert fold("ÀÉ\u0301ﬁ") == "aefi"
+
+
+def test_a_prompt_of_light_words_alone_keeps_them_and_one_without_words_is_like_no_other() -> None:
+    assert words("Can you help me?").content == ("can", "you", "help", "me")
+    assert not near_duplicate(words("Can you help me?"), words("What?"), {})
+    assert not near_duplicate(words("?!"), words("..."), {}) and not near_duplicate(
+        words("?!"), words("fence"), {}
+    )
+    assert ReferenceIndex(["?!", "fence"], {}).match(words("...")) is None
+
+
+def test_the_reference_index_finds_what_comparing_with_every_reference_finds() -> None:
+    things = ["horse", "house", "fence", "fences", "list", "engine", "engines"]
+    references = [
+        f"How do I {v} a {a} {t}?" for v in ("stop", "paint") for a in ("red", "wooden") for t in things
+    ]
+    asked = [text.replace("paint", "piant").upper() for text in references] + [f"{t} stop" for t in things]
+    index = ReferenceIndex(references, {})
+    for text in asked:
+        parsed = words(text)
+        brute = [i for i, reference in enumerate(references) if near_duplicate(parsed, words(reference), {})]
+        assert index.match(parsed) == (brute[0] if brute else None), text
+
+
+def test_the_table_index_proposes_every_pair_within_one_slip_of_one_group() -> None:
+    texts = ["paint the garden fence", "paint the gardn fence", "please paint the garden fence!", "wash the old car",
+             "wash the odl car", "item 1234", "item 1235", "paint the garden fence"]  # fmt: skip
+    groups = [1, 1, 1, 1, 1, 1, 1, 2]
+    index = TableIndex()
+    for text, group in zip(texts, groups, strict=True):
+        index.add(words(text), group)
+    # the last is of another group; numbers differ by more than a slip
+    assert set(index.pairs()) == {(0, 1), (0, 2), (1, 2), (3, 4)}
+
+
+def _benchmark() -> ModuleType:
+    path = Path(__file__).parents[3] / "benchmarks" / "contamination.py"
+    spec = importlib.util.spec_from_file_location("contamination", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="SEAR_PUBLIC_DATA names no folder of the public sets")
+def test_on_real_prompts_edits_are_found_and_xstests_contrasts_are_not_taken_for_duplicates() -> None:
+    measure = _benchmark()
+    prompts = measure.prompts_of(DATA)[::20]
+    counts = measure.count(prompts)
+    for edits in (measure.DESIGN, measure.ASIDE):
+        results = [measure.found_share(prompts, edit, counts) for edit in edits.values()]
+        found, planted = (sum(column) for column in zip(*results, strict=True))
+        assert planted > 1000 and found / planted >= 0.95
+    safe, unsafe = measure.xstest(DATA)
+    own: Counter[str] = measure.count(safe + unsafe)
+    assert measure.alarms(safe, unsafe, own) / len(unsafe) <= 0.01
