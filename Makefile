@@ -23,7 +23,7 @@ run: setup     ## the main job: the whole pipeline on the embedded corpus; ARGS=
 	$(BIN)/sear run $(ARGS)
 
 test: setup    ## the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-all: setup ## the slow tests too
 	$(BIN)/python -m pytest -m 'slow or not slow' $(ARGS)

@@ -1,44 +1,37 @@
-"""`sear ask`: a question to the champion; the answer alone, unless the reasoning is asked for."""
+"""`sear ask`: a question to the champion, or another model; the answer alone, unless the reasoning is asked for."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlparse
 
 from sear_core.errors import InputError
 
 if TYPE_CHECKING:
+    from flows.models import Found
     from tasks.workspace import Workspace
 
 REASONING_NOTE = "reasoning (it may explore unsafe ideas by design; not meant for the model's users):"
 
 
-def ask(question: str, workspace: Workspace, show_reasoning: bool = False, name: str = "sear") -> str:
-    """The champion's answer; the newest candidate's, with a warning, where no champion was promoted yet.
+def ask(
+    question: str, workspace: Workspace, show_reasoning: bool = False, model: str = "sear",
+    max_new_tokens: int | None = None, dtype: str = "float32", trust_remote_code: bool = False,
+) -> str:  # fmt: skip
+    """The answer of a model (flows/models.py); of a registered model's name: its champion's.
 
-    Raises InputError where no model is registered, its files are gone, or the question is blank.
+    Where no champion was promoted yet the newest candidate answers, with a warning. Raises InputError where no
+    such model is registered, its files are gone, the question is blank, or dtype or length are impossible.
     """
-    from flows.services import public
-    from tasks.tracking import configure, tracking_uri
+    from tasks.serving import MAX_NEW_TOKENS, Answerer
 
     if not question.strip():
         raise InputError("the question is blank; expected a text")
-    uri = tracking_uri(workspace)
-    from tasks.model_registry import CANDIDATE, CHAMPION, by_alias, store_exists
-
-    if store_exists(uri):
-        configure(workspace)
-    found = by_alias(uri, name, CHAMPION)
-    if found is None:
-        found = by_alias(uri, name, CANDIDATE)
-        if found is None:
-            raise InputError(
-                f"no model {name!r} is registered in {public(uri)}; `sear run` trains and registers one"
-            )
-        warn(f"no champion yet: candidate version {found.version} answers; it has not passed the gate")
-    answered = _load(found.source, f"{name} version {found.version}")([question], show_reasoning)[0]
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise InputError(f"max_new_tokens {max_new_tokens}: expected at least 1")
+    found = _find(model, workspace)
+    answerer = Answerer(found.path, dtype=dtype, trust_remote_code=trust_remote_code)
+    answered = answerer([question], show_reasoning, max_new_tokens or MAX_NEW_TOKENS)[0]
     if not answered["well_formed"]:
         warn("the model did not end its reasoning properly, so there is no answer")
     if show_reasoning:
@@ -46,19 +39,27 @@ def ask(question: str, workspace: Workspace, show_reasoning: bool = False, name:
     return answered["answer"]
 
 
-def _load(source: str, label: str):  # type: ignore[no-untyped-def]
-    from tasks.serving import Answerer, model_directory
+def _find(model: str, workspace: Workspace) -> Found:
+    from flows.models import Found, directory_of, find_model
+    from flows.services import public
+    from tasks.model_registry import CANDIDATE, CHAMPION, by_alias, store_exists
+    from tasks.tracking import configure, tracking_uri
 
-    parsed = urlparse(source)
-    if parsed.scheme in ("", "file"):
-        folder = Path(unquote(parsed.path) if parsed.scheme else source)
-    else:
-        from mlflow.artifacts import download_artifacts
-
-        folder = Path(download_artifacts(artifact_uri=source))
-    if not folder.is_dir():
-        raise InputError(f"{label}: {folder} is gone; `sear run` makes it anew")
-    return Answerer(model_directory(folder))
+    if "/" in model or model.isdigit():
+        return find_model(model, workspace)
+    uri = tracking_uri(workspace)
+    if store_exists(uri):
+        configure(workspace)
+    found = by_alias(uri, model, CHAMPION)
+    if found is None:
+        found = by_alias(uri, model, CANDIDATE)
+        if found is None:
+            raise InputError(
+                f"no model {model!r} is registered in {public(uri)}; `sear run` trains and registers one"
+            )
+        warn(f"no champion yet: candidate version {found.version} answers; it has not passed the gate")
+    label = f"{model} version {found.version}"
+    return Found(str(directory_of(found.source, label)), label)
 
 
 def warn(text: str) -> None:

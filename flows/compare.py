@@ -1,23 +1,26 @@
-"""`sear compare`: runs side by side, from what their parent runs in MLflow carry. Reads only."""
+"""`sear compare`: runs side by side, from what their runs in MLflow carry and the store still holds. Reads only."""
 
 from __future__ import annotations
 
-import re
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.evaluations import KINDS, evaluations_of, main_arm
 from sear_core.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from rich.console import Console
 
     from tasks.workspace import Workspace
 
 TAGS = ("git.commit", "git.dirty", "dvc.md5", "config.sha256", "seed", "arm")
 NEWEST = 5  # runs named where one is not found
+Interval = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,18 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Comparison:
-    """metrics: {name: {run id: Value}}; config_differences: {key: {run id: value}} of keys that differ."""
+    """metrics: {name: {run id: Value}}; config_differences: {key: {run id: value}} of keys that differ.
+
+    differences: {run id: {metric: (this - first, low, high)}}, paired over the prompts that both were asked, of
+    the metrics as the runs carry them; where the completions of both are still in this machine's store.
+    worst: {run id: {metric: the row of its worst slice}}.
+    """
 
     runs: list[ComparedRun]
     metrics: dict[str, dict[str, Value]]
     config_differences: dict[str, dict[str, str | None]]
+    differences: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    worst: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -56,11 +66,16 @@ class Comparison:
             "runs": [vars(run) for run in self.runs],
             "metrics": {n: {r: v.as_json() for r, v in by.items()} for n, by in self.metrics.items()},
             "config_differences": self.config_differences,
+            "differences": {
+                run: {name: [x if isfinite(x) else None for x in found] for name, found in by.items()}
+                for run, by in self.differences.items()
+            },
+            "worst": self.worst,
         }
 
 
 def compare(runs: list[str], workspace: Workspace) -> Comparison:
-    """Compare pipeline runs given by id, unique id prefix (6 characters or more) or name (the newest of it).
+    """Compare runs given by id, unique id prefix (6 characters or more) or name (the newest of it).
 
     Differences are to the first run. Raises InputError for an unknown or ambiguous run, naming the newest.
     """
@@ -73,14 +88,14 @@ def compare(runs: list[str], workspace: Workspace) -> Comparison:
     uri = tracking_uri(workspace)
     if not store_exists(uri):
         raise InputError(f"{public(uri)}: no run yet; `sear run` makes one")
-    return compare_in(MlflowClient(uri), runs)
+    return compare_in(MlflowClient(uri), runs, workspace.store)
 
 
-def compare_in(client: MlflowClient, runs: list[str]) -> Comparison:
-    """The same in a given store."""
+def compare_in(client: MlflowClient, runs: list[str], store: Path | None = None) -> Comparison:
+    """The same in a given MLflow store; `store`: where the stages' outputs lie, None: differences unpaired only."""
     if not runs:
         raise InputError("no run given; expected at least one run id or name")
-    known = pipeline_runs(client)
+    known = runs_of(client, KINDS)
     chosen = list({run.info.run_id: run for run in (find(known, name) for name in runs)}.values())
     return Comparison(
         runs=[
@@ -92,23 +107,31 @@ def compare_in(client: MlflowClient, runs: list[str]) -> Comparison:
         ],
         metrics=_metrics(chosen),
         config_differences=_config_differences(chosen),
+        **({} if store is None else _from_store(client, chosen, store)),
     )  # fmt: skip
 
 
 def pipeline_runs(client: MlflowClient) -> list[Run]:
-    """All parent runs of the store, newest first."""
+    """All pipeline runs of the store, newest first."""
+    return runs_of(client, ("pipeline",))
+
+
+def runs_of(client: MlflowClient, kinds: Sequence[str]) -> list[Run]:
+    """All runs of these kinds (flows/evaluations.py), newest first."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            experiments, "tags.`sear.kind` = 'pipeline'", max_results=1000, page_token=token,
-            order_by=["attributes.start_time DESC"],
-        )  # fmt: skip
-        found.extend(page)
-        token = page.token
-        if not token:
-            return found
+    for kind in kinds:
+        token = None
+        while True:
+            page = client.search_runs(
+                experiments, f"tags.`sear.kind` = '{kind}'", max_results=1000, page_token=token,
+                order_by=["attributes.start_time DESC"],
+            )  # fmt: skip
+            found.extend(page)
+            token = page.token
+            if not token:
+                break
+    return sorted(found, key=lambda run: -(run.info.start_time or 0))
 
 
 def find(known: list[Run], name: str) -> Run:
@@ -148,6 +171,39 @@ def _metrics(runs: list[Run]) -> dict[str, dict[str, Value]]:
     return table
 
 
+def _from_store(client: MlflowClient, runs: list[Run], store: Path) -> dict[str, Any]:
+    """`differences` and `worst` of the runs whose evaluations are there."""
+    from tasks.tracking import clean_metric_name
+
+    places = {run.info.run_id: evaluations_of(client, run, store) for run in runs}
+    names = {run.info.run_id: main_arm(run, places[run.info.run_id]) for run in runs}
+    first = runs[0].info.run_id
+    found: dict[str, dict[str, Interval]] = {}
+    for run in list(places)[1:]:
+        pairs = [(arm, arm, f"{arm}.") for arm in places[first] if arm in places[run]]
+        mine, theirs = names[run], names[first]
+        if mine is not None and theirs is not None:
+            pairs.append((mine, theirs, ""))
+        found[run] = {
+            clean_metric_name(prefix + name): values  # as the runs carry them
+            for ours, other, prefix in pairs
+            for name, values in _paired(places[run][ours], places[first][other]).items()
+        }
+    worst = {run: _worst(places[run][arm]) for run, arm in names.items() if arm is not None}
+    return {"differences": found, "worst": worst}
+
+
+def _paired(a: Path, b: Path) -> dict[str, Interval]:
+    from sear_core.evaluation.differences import differences, read_judged
+
+    return differences(read_judged(a / "completions.parquet"), read_judged(b / "completions.parquet"), seed=0)
+
+
+def _worst(folder: Path) -> dict[str, Any]:
+    path = folder / "slices.json"
+    return json.loads(path.read_text("utf-8")).get("worst", {}) if path.is_file() else {}
+
+
 def _config_differences(runs: list[Run]) -> dict[str, dict[str, str | None]]:
     """Params, and the tags of code, data and seed, that differ between any two runs."""
     values = {
@@ -157,48 +213,3 @@ def _config_differences(runs: list[Run]) -> dict[str, dict[str, str | None]]:
     keys = sorted({key for of_run in values.values() for key in of_run} - {"config.sha256"})
     table = {key: {run: of_run.get(key) for run, of_run in values.items()} for key in keys}
     return {key: row for key, row in table.items() if len(set(row.values())) > 1}
-
-
-def print_comparison(comparison: Comparison, out: Console | None = None) -> None:
-    """Headline metrics x runs, and what differs in config, code, data and seed; the JSON has every metric."""
-    from rich.markup import escape
-
-    from flows.render import console, short, table
-
-    out = out or console()
-    shown = table(out, "Metrics (95 % interval; difference to the first run)")
-    shown.add_column("metric", no_wrap=True)
-    for run in comparison.runs:
-        shown.add_column(escape(f"{run.name}\n{run.run_id[:8]}"), justify="right", no_wrap=True)
-    for name, by_run in comparison.metrics.items():
-        if not _headline(name):
-            continue
-        cells = []
-        for place, run in enumerate(comparison.runs):
-            value = by_run.get(run.run_id)
-            if value is None:
-                cells.append("-")
-                continue
-            text = short(value.value)
-            if isfinite(value.low) and isfinite(value.high):
-                text += f" [{short(value.low)}, {short(value.high)}]"
-            if place and isfinite(value.difference):
-                text += f"  {value.difference:+.2f}"
-            cells.append(escape(text))
-        shown.add_row(escape(name), *cells)
-    out.print(shown)
-    if comparison.config_differences:
-        differing = table(out, "What differs between them")
-        differing.add_column("key", no_wrap=True)
-        for run in comparison.runs:
-            differing.add_column(escape(run.run_id[:8]), overflow="fold")
-        for key, row in comparison.config_differences.items():
-            differing.add_row(escape(key), *(escape(str(row[run.run_id])) for run in comparison.runs))
-        out.print(differing)
-    elif len(comparison.runs) > 1:
-        out.print("config, code, data and seed are the same", soft_wrap=True)
-
-
-def _headline(name: str) -> bool:
-    """`<arm>.dsr` and ambiguous compliance, direct and attacked, and direct harmless compliance."""
-    return bool(re.search(r"\.(dsr(\.\w+)?|compliance\.harmless|compliance\.ambiguous(\.\w+)?)$", name))

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from flows.source_presets import expand
 from sear_core.errors import InputError
 from tasks.config import (
     DataConfig,
@@ -22,8 +23,11 @@ from tasks.config import (
     GateConfig,
     PolicyConfig,
     ReportConfig,
+    RetrainConfig,
     RewardModelConfig,
     Section,
+    StageLimits,
+    StudyConfig,
     ValidationConfig,
     WarmStartConfig,
 )  # fmt: skip
@@ -41,6 +45,10 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
+# How a run is carried out; nothing of it may change a result, and no cache key holds it.
+INFRASTRUCTURE = {"launcher", "workers", "study", "limits", "retrain"}
+
+
 class PipelineConfig(Section):
     """Everything that decides a run. `seed` decides all randomness."""
 
@@ -49,6 +57,9 @@ class PipelineConfig(Section):
     arms: list[str] = Field(default=["grpo", "sear"])  # beside the warm start, which is always evaluated
     launcher: Literal["inprocess", "process", "accelerate"] = "inprocess"
     workers: int = Field(1, ge=1)  # stages that run side by side; more than 1 needs child processes
+    limits: dict[str, StageLimits] = Field(
+        default_factory=dict
+    )  # [limits.policy]: of all arms; or a stage's name
     data: DataConfig = DataConfig()
     validation: ValidationConfig = ValidationConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
@@ -58,6 +69,8 @@ class PipelineConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
     report: ReportConfig = ReportConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    study: StudyConfig = StudyConfig()
 
     @model_validator(mode="after")
     def _arms_exist(self) -> PipelineConfig:
@@ -66,8 +79,10 @@ class PipelineConfig(Section):
         known = {**ARMS, **self.arm}
         for name in self.arms:
             if name not in known:
-                raise ValueError(f"arm {name!r} does not exist{_nearest(name, known)}")
-        for name in self.arm:
+                raise ValueError(f"arm {name!r} does not exist{nearest(name, known)}")
+        if "sft" in self.arm:
+            raise ValueError("arm.sft: the warm start alone has no policy to change; expected [warm_start]")
+        for name in (*self.arm, *self.study.variants):
             if not re.fullmatch(r"[\w-]+", name):  # part of stage, folder and metric names
                 raise ValueError(f"arm {name!r}: expected letters, digits, _ and - in its name")
         if len(set(self.arms)) != len(self.arms):
@@ -76,6 +91,9 @@ class PipelineConfig(Section):
             self.policy_of(name)
         if self.gate.candidate not in ("sft", *self.arms):
             raise ValueError(f"gate.candidate {self.gate.candidate!r} is not among the arms {self.arms}")
+        from flows.study_members import check_study
+
+        check_study(self)
         return self
 
     def policy_of(self, arm: str) -> PolicyConfig:
@@ -84,11 +102,15 @@ class PipelineConfig(Section):
         try:
             return PolicyConfig.model_validate({**self.policy.model_dump(), **difference})
         except ValidationError as error:
-            raise ValueError(f"arm.{arm}: {_say(error, PolicyConfig)}") from None
+            raise ValueError(f"arm.{arm}: {say(error, PolicyConfig)}") from None
+
+    def shaping(self) -> dict[str, Any]:
+        """All that shapes the results: the config without INFRASTRUCTURE."""
+        return self.model_dump(mode="json", exclude=INFRASTRUCTURE)
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.shaping(), sort_keys=True).encode()).hexdigest()
 
 
 def presets() -> list[str]:
@@ -104,25 +126,32 @@ def load_config(
     if file is None:
         file = PRESETS / f"{preset or 'demo'}.toml"
         if not file.is_file():
-            raise InputError(f"preset {preset!r} does not exist{_nearest(str(preset), presets())}; there are: "
+            raise InputError(f"preset {preset!r} does not exist{nearest(str(preset), presets())}; there are: "
                              + ", ".join(presets()))  # fmt: skip
     tree = _read(file)
     for setting in sets or []:
         _apply(tree, setting)
+    section = tree.get("data")
+    data: dict[str, Any] = section if isinstance(section, dict) else {}
+    # `[[data.more_sources]]`: behind the sources of the preset, where `[[data.sources]]` stands in their place
+    sources, more = data.get("sources", []), data.pop("more_sources", [])
+    if isinstance(sources, list) and isinstance(more, list) and (sources or more):
+        data["sources"] = [expand(source) for source in [*sources, *more]]
     try:
         return PipelineConfig.model_validate(tree)
     except ValidationError as error:
-        raise InputError(f"{file.name}: {_say(error, PipelineConfig)}") from None
+        raise InputError(f"{file.name}: {say(error, PipelineConfig)}") from None
 
 
 def _read(file: Path) -> dict[str, Any]:
     """A TOML file; with `extends = "PRESET"` it is laid over that preset, table by table (lists are replaced)."""
     try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        tree = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)  # a run's config.json
     except FileNotFoundError:
         raise InputError(f"{file}: no such config file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not valid TOML: {error}") from None
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not valid {file.suffix[1:].upper() or 'TOML'}: {error}") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from None
     base = tree.pop("extends", None)
@@ -133,14 +162,15 @@ def _read(file: Path) -> dict[str, Any]:
         raise InputError(
             f"{file}: extends {base!r}, which is no other preset; there are: " + ", ".join(presets())
         )
-    return _merge(_read(parent), tree)
+    return merge_tables(_read(parent), tree)
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def merge_tables(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two TOML trees laid over each other, table by table; lists are replaced."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = merge_tables(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 
@@ -162,7 +192,8 @@ def _apply(tree: dict[str, Any], setting: str) -> None:
     node[last] = value
 
 
-def _nearest(name: str, known: Any) -> str:
+def nearest(name: str, known: Any) -> str:
+    """`; did you mean 'x'?`, or nothing."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else ""
 
@@ -180,7 +211,7 @@ def _fields_at(model: Any, location: tuple[Any, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def _say(error: ValidationError, model: Any) -> str:
+def say(error: ValidationError, model: Any) -> str:
     """The first few errors of a config in one paragraph: key, what is wrong, what was expected."""
     parts = []
     for item in error.errors()[:3]:
@@ -188,7 +219,7 @@ def _say(error: ValidationError, model: Any) -> str:
         key = ".".join(str(part) for part in location)
         if item["type"] == "extra_forbidden":
             known = _fields_at(model, location[:-1])
-            parts.append(f"unknown key {key!r}{_nearest(str(location[-1]), known)}")
+            parts.append(f"unknown key {key!r}{nearest(str(location[-1]), known)}")
         else:
             message = item["msg"].removeprefix("Value error, ")
             parts.append(f"{key}: {message} (got {item['input']!r})" if key and item["type"] != "value_error"

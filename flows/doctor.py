@@ -38,6 +38,7 @@ def check_all(workspace: Workspace) -> list[Check]:
         lambda: libraries(workspace.root / "constraints.txt"),
         device,
         lambda: machine(workspace.root),
+        lambda: used(workspace),
         lambda: writable(workspace),
         lambda: git(workspace.root),
         lambda: prefect(os.environ.get("PREFECT_API_URL", ""), workspace.prefect_home),
@@ -124,6 +125,18 @@ def machine(root: Path) -> list[Check]:
         Check("load", "warn" if busy else "ok", f"{load:.1f} on {cores} cores",
               "other programs are busy: times will be longer" if busy else ""),
     ]  # fmt: skip
+
+
+def used(workspace: Workspace) -> Check:
+    """Disk that this project uses, by folder."""
+    from flows.tidy import size
+
+    folders = {".sear": workspace.root / ".sear", "mlruns": workspace.mlruns, ".prefect": workspace.prefect_home,
+               "data": workspace.root / "data"}  # fmt: skip
+    shown = ", ".join(
+        f"{name} {size(path) / 2**20:.0f} MB" for name, path in folders.items() if path.is_dir()
+    )
+    return Check("disk use", "ok", f"{shown or 'nothing yet'} (`sear clean` lists what may go)")
 
 
 def writable(workspace: Workspace) -> Check:

@@ -1,11 +1,14 @@
 """The DAG, declared once: the flow runs it, `sear plan` reads it.
 
 version ─► prepare ─► validate ─┬─► warm_start ─┬─► policy.<arm> ─► evaluation.<arm> ─┐
-                                └─► reward_model┘   (warm start)  ─► evaluation.sft ──┼─► compare ─► report ─► register
+                                └─► reward_model┘   (warm start)  ─► evaluation.sft ──┴─► compare ─┬─► report
+                                                                                                   └─► register
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -36,26 +39,50 @@ def stages(config: PipelineConfig, tracking_uri: str = "sqlite:///") -> list[Sta
     ]
     dag += [policy.stage(arm, config.policy_of(arm), config.warm_start.model, seed) for arm in rl_arms]
     dag += [
-        evaluation.stage(arm, config.evaluation, config.warm_start.model, seed,
-                         model="warm_start" if arm == SFT else f"policy.{arm}")
+        evaluation.stage(
+            arm, config.evaluation, config.warm_start.model, seed,
+            model="warm_start" if arm == SFT else f"policy.{arm}",
+            policy=config.policy if arm == SFT else config.policy_of(arm),
+        )
         for arm in arms
     ]  # fmt: skip
     dag += [
-        report.compare_stage(
-            arms,
-            config.gate,
-            config.evaluation.model_dump(
-                mode="json", include={"judge", "limit", "max_new_tokens", "temperature", "samples"}
-            ),
-            config.experiment,
-            seed,
-        ),
-        report.report_stage(
-            arms, config.model_dump(mode="json"), config.evaluation.transcripts, show_reasoning
-        ),
-        registry.stage(config.gate.candidate, config.experiment),
-    ]
+        evaluation.champion_stage(config.evaluation, config.warm_start.model, seed, config.policy.max_steps,
+                                  config.experiment, config.gate.candidate),
+        report.compare_stage(arms, config.gate, reward_model.floors(config.reward_model), seed),
+        report.report_stage(arms, config.shaping(), config.evaluation.transcripts, show_reasoning),
+        registry.stage(config.gate.candidate, config.experiment, config.gate.approval),
+    ]  # fmt: skip
     return dag
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage at its place in a DAG of one or several runs; `needs`: the stage's need -> the node that has it."""
+
+    id: str
+    stage: Stage
+    needs: dict[str, str]
+
+
+def merge(dags: Iterable[list[Stage]]) -> tuple[list[Node], list[dict[str, str]]]:
+    """Several runs' DAGs as one, in which stages of the same section and the same inputs are one node.
+
+    Returns the nodes, each after what it needs, and for each DAG {stage name: node id}.
+    """
+    nodes: dict[str, Node] = {}
+    places: list[dict[str, str]] = []
+    for dag in dags:
+        ids: dict[str, str] = {}
+        for stage in dag:
+            needs = {need: ids[need] for need in stage.needs}
+            text = json.dumps(
+                [stage.name, stage.module, stage.section, sorted(needs.items())], sort_keys=True
+            )
+            ids[stage.name] = f"{stage.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+            nodes.setdefault(ids[stage.name], Node(ids[stage.name], stage, needs))
+        places.append(ids)
+    return list(nodes.values()), places
 
 
 def select(dag: list[Stage], name: str, flag: str) -> list[Stage]:
@@ -102,4 +129,8 @@ def selection(
             if stage.name in last | needed:
                 needed |= {stage.name, *stage.needs}
         dag = [stage for stage in dag if stage.name in needed]
+        if start is not None and not force.intersection(needed):
+            raise InputError(
+                f"--from {start!r} lies behind --until {until!r}: nothing would be computed anew"
+            )
     return Selection(dag, force)

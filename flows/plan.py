@@ -6,8 +6,8 @@ from typing import Any
 
 from flows.config import PipelineConfig
 from flows.pipeline import selection
-from sear_core.errors import InputError
 from tasks.cache import Store
+from tasks.data import missing
 from tasks.handles import Handle
 from tasks.stage import handle_from, lookup
 from tasks.tracking import tracking_uri
@@ -23,9 +23,11 @@ def plan(
 ) -> dict[str, Any]:
     """{"stages": [{"name", "cached", "reason"}]} in the order of the run.
 
-    A stage behind one that will run is shown as to run: what comes out of it may or may not be new.
+    A stage behind one that will run is shown as to run: what comes out of it may or may not be new. Raises
+    InputError where a run would: data/ that differs from data.dvc, sources that are not there.
     """
     chosen = selection(settings, tracking_uri(workspace), start, until, fresh)
+    absent = missing(settings.data.root, workspace)
     store = Store(workspace.store, workspace.locks)
     handles: dict[str, Handle] = {}
     rows: list[dict[str, Any]] = []
@@ -34,21 +36,14 @@ def plan(
         if waiting:
             rows.append({"name": stage.name, "cached": False, "reason": f"waits for {', '.join(waiting)}"})
             continue
-        try:
-            parts = stage.parts({need: handles[need] for need in stage.needs}, workspace)
-        except InputError as error:
-            if stage.name != "version" or not sources_can_be_rebuilt(settings, workspace):
-                raise
-            rows.append({"name": stage.name, "cached": False, "reason": f"sources are not here yet: {error}"})
+        if stage.name == "version" and absent:
+            rows.append(
+                {"name": stage.name, "cached": False, "reason": f"sources are not here yet: {absent}"}
+            )
             continue
+        parts = stage.parts({need: handles[need] for need in stage.needs}, workspace)
         found = lookup(stage, parts, store, chosen.force)
         if found.hit is not None:
             handles[stage.name] = handle_from(stage, found.hit, store.out(parts))
         rows.append({"name": stage.name, "cached": found.hit is not None, "reason": found.reason})
     return {"schema_version": 1, "stages": rows}
-
-
-def sources_can_be_rebuilt(settings: PipelineConfig, workspace: Workspace) -> bool:
-    """The project's own `data/` is absent: a run would pull or rebuild it."""
-    data = workspace.root / "data"
-    return workspace.resolve(settings.data.root).is_relative_to(data) and not data.exists()

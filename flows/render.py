@@ -50,9 +50,9 @@ def short(value: float) -> str:
 
 
 def attacks_of(arms: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """The attacks of which any arm has a `dsr.<attack>`."""
+    """The attacks of which any arm has a `dsr.<attack>`; their other strengths, `@k`, are left out."""
     names = (k.removeprefix("dsr.") for m in arms.values() for k in m if k.startswith("dsr."))
-    return list(dict.fromkeys(n for n in names if not re.search(r"(^|\.)(low|high)$|^slice\.", n)))
+    return list(dict.fromkeys(n for n in names if not re.search(r"(^|\.)(low|high)$|@", n)))
 
 
 def print_summary(result: Mapping[str, Any], out: Console | None = None) -> None:
@@ -114,3 +114,71 @@ def print_plan(result: Mapping[str, Any], out: Console | None = None) -> None:
     out.print(plan)
     to_run = sum(not stage["cached"] for stage in result["stages"])
     out.print(f"{to_run} of {len(result['stages'])} stages to run", soft_wrap=True)
+
+
+def estimate(found: Mapping[str, Any] | None, signed: bool = False) -> str:
+    """`.95 [.91, .99]`, the mean alone of one seed, a dash where it was not measured."""
+    if found is None:
+        return "-"
+
+    def form(value: float) -> str:
+        return f"{value:+.2f}" if signed else short(value)
+
+    ends = "" if found["low"] is None else f" [{form(found['low'])}, {form(found['high'])}]"
+    return form(found["mean"]) + ends
+
+
+def print_study(result: Mapping[str, Any], out: Console | None = None) -> None:
+    """The end of `sear study`: per share, arm × rates over seeds; differences to the baseline; who failed."""
+    from rich.markup import escape
+
+    out = out or console()
+    headlines = {**HEADLINES, "trade_off": "DSR + ambiguous", "collapsed": "collapsed"}
+    attacks = attacks_of(result["arms"])
+    for share in result["shares"]:
+        at = "" if share["share"] is None else f", share {share['share']:g}"
+        for title, arms, signed in (
+            (f"Means over seeds, 95 % t intervals{at}", share["arms"], False),
+            (f"Differences to {result['baseline']}, paired by seed{at}", share["differences"], True),
+        ):
+            if not arms:
+                continue
+            shown = table(out, title)
+            shown.add_column("arm")
+            shown.add_column("seeds", justify="right")
+            for label in (*headlines.values(), *(attack.replace("_", " ") for attack in attacks)):
+                shown.add_column(escape(label), justify="right", no_wrap=True)
+            for arm, found in arms.items():
+                cells = [estimate(found.get(name), signed) for name in headlines]
+                cells += [
+                    f"{estimate(found.get(f'dsr.{a}'), signed)}\n"
+                    f"{estimate(found.get(f'compliance.ambiguous.{a}'), signed)}"
+                    for a in attacks
+                ]
+                shown.add_row(
+                    escape(arm), str(found["dsr"]["n"]) if "dsr" in found else "-", *map(escape, cells)
+                )
+            out.print(shown)
+    if result["against"]:
+        shown = table(out, f"{result['candidate']} − each other arm, paired by seed")
+        shown.add_column("arm")
+        for label in ("seeds", *headlines.values()):
+            shown.add_column(escape(label), justify="right", no_wrap=True)
+        for arm, found in result["against"].items():
+            seeds = str(found["dsr"]["n"]) if "dsr" in found else "-"
+            shown.add_row(
+                escape(arm), seeds, *(escape(estimate(found.get(name), True)) for name in headlines)
+            )
+        out.print(shown)
+    for member in result["members"]:
+        if member["status"] != "finished":
+            out.print(f"failed: {escape(member['name'])}: {escape(member['error'])}", soft_wrap=True)
+    for arm, names in result["collapsed"].items():
+        out.print(f"collapsed: {escape(arm)}: {escape('; '.join(names))}", soft_wrap=True)
+    stages = result["stages"]
+    out.print(
+        f"{len(result['members'])} members, {stages['cached'] + stages['executed']} stages, "
+        f"{stages['cached']} from the store, {result['seconds']:.0f} s", soft_wrap=True,
+    )  # fmt: skip
+    for label, value in (("report", result["report"]), ("study", result["study_id"])):
+        out.print(f"{label}: {escape(str(value))}", soft_wrap=True)

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows import services
 from flows.config import PipelineConfig
-from flows.pipeline import selection
+from flows.pipeline import Node, merge, selection
 from sear_core.errors import InputError
+from tasks import processes
+from tasks.cache import Store
 from tasks.handles import Handle
 from tasks.launch import warm_up
-from tasks.lineage import git_tags
+from tasks.lineage import environment, git_tags, tree_patch
 from tasks.progress import Progress
 from tasks.stage import RunContext, Stage, core_cover
-from tasks.tracking import RunLog, Tracker, tracking_uri
+from tasks.tracking import STAGE_TAG, RunLog, Tracker, is_interruption, tracking_uri
 from tasks.workspace import Workspace
 
 # What the parent run carries, so that the run list is enough to compare.
 HEADLINE = (
     "dsr", "compliance.", "exploration_rate", "flip_rate", "end_of_thinking_rate", "reasoning_tokens.mean",
-    "malformed_rate", "correct.",
+    "malformed_rate", "correct.", "accuracy", "perplexity", "bits_per_byte", "minimum_detectable.", "worst_slice.",
+    "reward_agreement", "overpaid_rate", "value_agreement",
 )  # fmt: skip
 
 
@@ -46,38 +56,64 @@ def cores() -> int:
 
 
 def execute(
-    dag: list[Stage], context: RunContext, workers: int, done: Callable[[Stage, Handle], None]
-) -> dict[str, Handle]:
-    """Run the stages, each as soon as what it needs is there, up to `workers` side by side.
+    nodes: Sequence[Node], context: RunContext, workers: int, done: Callable[[Node, Handle], None], *,
+    at: Callable[[Node], RunContext] | None = None,
+    failed: Callable[[Node, Exception], None] | None = None,
+) -> dict[str, Handle]:  # fmt: skip
+    """Run the nodes, each as soon as what it needs is there, up to `workers` side by side; {node id: handle}.
 
-    With one worker stages are called in this thread. Where a stage fails, the others' processes are stopped
-    and their partial outputs stay for the next try; then the failure is raised.
+    With one worker stages are called in this thread. `at` gives a node a context of its own. Where a stage fails
+    and `failed` is given, it is told, what hangs on the stage is left out, and the rest goes on. Otherwise, and on
+    any interruption, the others' processes are stopped and their partial outputs stay for the next try; then the
+    failure is raised.
     """
     handles: dict[str, Handle] = {}
-    pending = list(dag)
-    running: dict[PrefectFuture[Any], Stage] = {}
+    lost: set[str] = set()
+    pending = list(nodes)
+    running: dict[PrefectFuture[Any], Node] = {}
+
+    def finish(node: Node, result: Callable[[], Handle]) -> None:
+        try:
+            handle = result()
+        except Exception as error:
+            if failed is None or is_interruption(error):
+                raise
+            lost.add(node.id)
+            failed(node, error)
+        else:
+            handles[node.id] = handle
+            done(node, handle)
+
     try:
         while pending or running:
-            ready = [stage for stage in pending if all(need in handles for need in stage.needs)]
-            for stage in ready[: workers - len(running)]:
-                pending.remove(stage)
-                inputs = {need: handles[need] for need in stage.needs}
+            gone = [node for node in pending if lost.intersection(node.needs.values())]
+            lost.update(node.id for node in gone)
+            pending = [node for node in pending if node.id not in lost]
+            ready = (node for node in pending if handles.keys() >= set(node.needs.values()))
+            # light stages run in this process, one at a time: Great Expectations is not thread-safe
+            light = any(not node.stage.heavy for node in running.values())
+            chosen = next((node for node in ready if node.stage.heavy or not light), None)
+            if chosen is not None and len(running) < workers:
+                pending.remove(chosen)
+                task, own = prefect_task(chosen.stage), at(chosen) if at else context
                 if workers == 1:
-                    handles[stage.name] = prefect_task(stage)(stage, inputs, context)
-                    done(stage, handles[stage.name])
+                    finish(chosen, partial(task, chosen.stage, inputs_of(chosen, handles), own))
                 else:
-                    running[prefect_task(stage).submit(stage, inputs, context)] = stage
-            if running:
+                    running[task.submit(chosen.stage, inputs_of(chosen, handles), own)] = chosen
+            elif running:
                 future = next(iter(as_completed(list(running))))
-                stage = running.pop(future)
-                handles[stage.name] = future.result()
-                done(stage, handles[stage.name])
+                finish(running.pop(future), future.result)
     except BaseException:
         context.cancelled.set()
         for future in running:
             future.wait()
         raise
     return handles
+
+
+def inputs_of(node: Node, handles: Mapping[str, Handle]) -> dict[str, Handle]:
+    """The stage's inputs under the names that it knows."""
+    return {need: handles[other] for need, other in node.needs.items()}
 
 
 @flow(name="sear", validate_parameters=False, persist_result=False)
@@ -87,7 +123,8 @@ def pipeline(
 ) -> dict[str, Any]:  # fmt: skip
     """Run every stage of the selection in order; returns the JSON of the contract (DESIGN: `sear run --json`).
 
-    Raises InputError (exit 2) or whatever a stage raised (exit 1), after marking the runs FAILED.
+    Where the same call was interrupted before, its MLflow run is taken up. Raises InputError (exit 2) or whatever
+    a stage raised (exit 1), after marking the runs FAILED, or KILLED where they were interrupted.
     """
     started = started or time.perf_counter()
     settings = PipelineConfig.model_validate(config)
@@ -101,34 +138,69 @@ def pipeline(
         **git_tags(workspace.root),
     }
     name = str(flow_run.name or "sear")
-    parent = tracker.start_parent(name, {**shared, "arm": ",".join(settings.arms)})
+    call = [root, settings.sha256, start, until, fresh, shared["git.commit"]]
+    parent = tracker.start_parent(
+        name,
+        {**shared, "arm": ",".join(settings.arms)},
+        call=hashlib.sha256(json.dumps(call).encode()).hexdigest(),
+    )
+    # what the interrupted run has begun it has begun anew already
+    begun = (
+        {run.data.tags.get(STAGE_TAG) for run in tracker.children(parent.run_id)} if parent.resumed else set()
+    )
     context = RunContext(
-        workspace=workspace, tracker=tracker, parent=parent, tags=shared, force=chosen.force,
-        launcher=settings.launcher, progress=Progress(len(chosen.dag), quiet),
+        workspace=workspace, tracker=tracker, parent=parent, tags=shared, force=chosen.force - begun,
+        launcher=settings.launcher, limits=settings.limits, progress=Progress(len(chosen.dag), quiet),
         threads=None if settings.workers == 1 else max(1, cores() // settings.workers),
     )  # fmt: skip
 
-    def done(stage: Stage, handle: Handle) -> None:
-        if stage.name == "version":
+    def done(node: Node, handle: Handle) -> None:
+        if node.stage.name == "version":
             log_data(parent, context, handle)
 
     try:
-        log_config(parent, settings)
+        if parent.resumed:
+            context.progress.say(f"goes on with the interrupted run {parent.run_id[:8]}")
+        log_config(parent, settings, tree_patch(workspace.root) if shared["git.dirty"] == "true" else "")
         warm_up(context)
-        handles = execute(chosen.dag, context, settings.workers, done)
+        watch_for_cancellation(context, str(flow_run.id or ""))
+        nodes, _ = merge([chosen.dag])
+        found = execute(nodes, context, settings.workers, done)
+        handles = {node.stage.name: found[node.id] for node in nodes}
         place = {stage.name: index for index, stage in enumerate(chosen.dag)}
         context.outcomes.sort(key=lambda outcome: place[outcome.name])
         result = summarise(settings, context, handles, time.perf_counter() - started)
         context.progress.stop()
-    except BaseException:
+    except BaseException as error:
         context.progress.stop()
-        tracker.end(parent.run_id, ok=False)
+        tracker.end(parent.run_id, error)
         raise
-    tracker.end(parent.run_id, ok=True)
+    tracker.end(parent.run_id)
     return result
 
 
-def log_config(parent: RunLog, settings: PipelineConfig) -> None:
+def watch_for_cancellation(context: RunContext, flow_run_id: str, seconds: float = 5.0) -> None:
+    """Stop the stages' processes once the flow run is cancelled in Prefect's UI.
+
+    Prefect itself stops only what its runners and workers have started. The temporary server has no UI.
+    """
+    if not os.environ.get("PREFECT_API_URL") or not flow_run_id:
+        return
+
+    def watch() -> None:
+        with get_client(sync_client=True) as client:
+            while not context.cancelled.wait(seconds):
+                with suppress(Exception):  # a server that is away for a moment cancels nothing
+                    state = client.read_flow_run(UUID(flow_run_id)).state
+                    if state is not None and (state.is_cancelling() or state.is_cancelled()):
+                        context.why_cancelled = "the flow run was cancelled in Prefect"
+                        context.cancelled.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def log_config(parent: RunLog, settings: PipelineConfig, patch: str = "") -> None:
+    """What reproduces the run beside its commit: config, libraries and hardware, and what was not committed."""
     from tasks.stage import flat
 
     tree = settings.model_dump(mode="json")
@@ -137,6 +209,9 @@ def log_config(parent: RunLog, settings: PipelineConfig) -> None:
         path = Path(folder) / "config.json"
         path.write_text(json.dumps(tree, indent=1, sort_keys=True))
         parent.artifact(path)
+    parent.text(json.dumps(environment(), indent=1, sort_keys=True), "environment.json")
+    if patch:
+        parent.text(patch, "tree.patch")
 
 
 def log_data(parent: RunLog, context: RunContext, version: Handle) -> None:
@@ -182,9 +257,11 @@ def summarise(
     }
     registered = handles.get("register")
     if registered is not None:
-        result["model"] = registered.model_dump(include={"name", "version", "promoted", "reasons"})
+        result["model"] = registered.model_dump(include={"name", "version", "passed", "promoted", "reasons"})
         context.parent.tags({"sear.model_version": getattr(registered, "version", ""),
-                             "sear.promoted": str(getattr(registered, "promoted", "")).lower()})  # fmt: skip
+                             "sear.promoted": str(getattr(registered, "promoted", "")).lower(),
+                             "gate": "passed" if getattr(registered, "passed", False) else "failed",
+                             "gate.reasons": "; ".join(getattr(registered, "reasons", []))[:5000]})  # fmt: skip
     return result
 
 
@@ -192,8 +269,20 @@ def run(
     settings: PipelineConfig, workspace: Workspace, start: str | None, until: str | None, fresh: bool,
     quiet: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Check writability first, so that no hour is lost to it, then run the flow."""
+    """Check the store's folders and the servers first, so that no hour is lost to them, then run the flow."""
     started = time.perf_counter()
+    check(workspace)
+    sized = pipeline.with_options(task_runner=task_runner(settings.workers))
+    return sized(settings.model_dump(mode="json"), str(workspace.root), start, until, fresh, quiet, started)
+
+
+def task_runner(workers: int) -> Any:
+    """Threads, each of which drives a child process (launcher): the one place to put another task runner in."""
+    return ThreadPoolTaskRunner(max_workers=workers)
+
+
+def check(workspace: Workspace) -> None:
+    """Raise InputError where a folder cannot be written or a server does not answer; sweep what a kill left."""
     for folder in (workspace.root / ".sear", workspace.mlruns):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -203,6 +292,10 @@ def run(
             raise InputError(
                 f"{folder}: cannot be written: {error.strerror}; the run keeps its store there"
             ) from None
-    runner: Any = ThreadPoolTaskRunner(max_workers=settings.workers)
-    sized = pipeline.with_options(task_runner=runner)
-    return sized(settings.model_dump(mode="json"), str(workspace.root), start, until, fresh, quiet, started)
+    for found in (services.prefect(os.environ.get("PREFECT_API_URL", ""), workspace.prefect_home),
+                  services.mlflow_store(tracking_uri(workspace))):  # fmt: skip
+        if found.status == "fail":
+            raise InputError(f"{found.name}: {found.detail}; {found.mend}")
+    processes.own()
+    processes.sweep(workspace.root)
+    Store(workspace.store, workspace.locks).sweep()

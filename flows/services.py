@@ -58,7 +58,9 @@ def mlflow_store(uri: str) -> Check:
             return Check(name, "fail", f"{public(uri)}: {answer}", mend)
         return Check(name, "ok", f"{public(uri)} answers")
     if not uri.startswith("sqlite:///"):
-        known = uri.startswith(("postgresql", "mysql", "mssql", "databricks"))
+        if uri.startswith(("postgresql", "mysql", "mssql")):
+            return _database(name, uri)
+        known = uri.startswith("databricks")
         return Check(name, "ok" if known else "warn", f"{public(uri)} (not asked here)",
                      "" if known else "MLflow refuses file stores: use SQLite or a server")  # fmt: skip
     path = Path(uri.removeprefix("sqlite:///"))
@@ -88,6 +90,21 @@ def mlflow_store(uri: str) -> Check:
             f"run `mlflow db upgrade {uri}`",
         )
     return Check(name, "ok", f"{path}, {runs} runs")
+
+
+def _database(name: str, uri: str) -> Check:
+    """Whether a database server can be connected to. MLflow itself would try for hours."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    options = {} if uri.startswith("mssql") else {"connect_timeout": int(TIMEOUT)}
+    try:
+        create_engine(uri, connect_args=options).connect().close()
+    except (SQLAlchemyError, ImportError) as error:
+        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        return Check(name, "fail", f"{public(uri)}: {public(cause)}",
+                     "start the database, install its driver, or unset MLFLOW_TRACKING_URI")  # fmt: skip
+    return Check(name, "ok", f"{public(uri)} answers")
 
 
 def schema_head() -> str:

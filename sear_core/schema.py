@@ -6,6 +6,8 @@ Every prepared table is a Parquet file `<name>.parquet` with the columns below, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -37,21 +39,32 @@ TABLES: dict[str, pa.Schema] = {
     # label 1: the answer is harmful
     "answer_labels": pa.schema([*_ROW, ("answer", pa.string()), ("label", pa.float32())]),
     "preferences": pa.schema([*_ROW, ("chosen", pa.string()), ("rejected", pa.string())]),
-    # the three texts are for attacks on this very prompt; empty: the attack's own template serves
+    # harmful_reasoning, benign_reasoning, affirmative: for attacks on this very prompt; empty: the attack's own
+    # template serves; reference: the right answer, where there is one (capability)
     "evaluation": pa.schema(
         [*_ROW, ("suite", pa.string()), ("harmful_reasoning", pa.string()),
-         ("benign_reasoning", pa.string()), ("affirmative", pa.string())]
+         ("benign_reasoning", pa.string()), ("affirmative", pa.string()), ("reference", pa.string())]
     ),
 }  # fmt: skip
 TRAINING_TABLES = tuple(name for name in TABLES if name != "evaluation")
 
 
-def write_table(rows: list[dict], name: str, folder: Path) -> Path:
-    """Write rows as `<folder>/<name>.parquet`, the same bytes for the same rows (no timestamps, one row group)."""
-    path = folder / f"{name}.parquet"
-    table = pa.Table.from_pylist(rows, schema=TABLES[name])
-    pq.write_table(table, path, compression="zstd", row_group_size=1 << 20, store_schema=False)
-    return path
+GROUP_ROWS = 1 << 15
+
+
+def write_table(rows: Iterable[dict], name: str, folder: Path) -> Path:
+    """Write rows as `<folder>/<name>.parquet`, the same bytes for the same rows (no timestamps).
+
+    Rows may come from an iterator: no more than a row group of them is held.
+    """
+    path, schema, remaining = folder / f"{name}.parquet", TABLES[name], iter(rows)
+    with pq.ParquetWriter(path, schema, compression="zstd", store_schema=False) as writer:
+        group = list(islice(remaining, GROUP_ROWS))
+        while True:
+            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=GROUP_ROWS)
+            group = list(islice(remaining, GROUP_ROWS))
+            if not group:
+                return path
 
 
 def read_table(name: str, folder: Path, split: Split | None = None) -> list[dict]:

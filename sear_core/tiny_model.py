@@ -7,10 +7,8 @@ them. Nothing here is trained but the tokenizer.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,11 +17,9 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
-    Qwen2Tokenizer,
 )
 
 from sear_core.errors import InputError
@@ -35,20 +31,9 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-# Qwen2.5-Instruct's template without its branch for tools.
-CHATML_TEMPLATE = (
-    "{% if messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. "
-    "You are a helpful assistant.<|im_end|>\n' }}"
-    "{% endif %}"
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 
 
-def _train_bpe(texts: Iterable[str], vocab_size: int, specials: list[str]) -> Tokenizer:
+def train_bpe(texts: Iterable[str], vocab_size: int, specials: list[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -73,7 +58,7 @@ def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
             f"vocab_size {vocab_size}: expected at least {256 + len(SPECIALS)} (bytes, special tokens)"
         )
     return PreTrainedTokenizerFast(
-        tokenizer_object=_train_bpe(texts, vocab_size, list(SPECIALS)),
+        tokenizer_object=train_bpe(texts, vocab_size, list(SPECIALS)),
         pad_token=PAD,
         eos_token=END,
         additional_special_tokens=[USER, ASSISTANT],
@@ -147,37 +132,3 @@ def build_tiny(
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     return model, tokenizer
-
-
-def build_qwen2_directory(
-    folder: Path,
-    texts: Iterable[str],
-    *,
-    vocab_size: int = 400,
-    hidden_size: int = 32,
-    layers: int = 2,
-    heads: int = 4,
-    max_positions: int = 512,
-    seed: int = 0,
-) -> Path:
-    """A model directory like Qwen2.5-Instruct's in all but size: tokenizer class, special tokens, ChatML.
-
-    For tests of the paper-scale preset, which must run with nothing but the model's path and size changed.
-    """
-    bpe = _train_bpe(texts, vocab_size - 3, [])
-    merges = json.loads(bpe.to_str())["model"]["merges"]
-    tokenizer: PreTrainedTokenizerBase = Qwen2Tokenizer(
-        vocab=bpe.get_vocab(),
-        merges=[tuple(pair) for pair in merges],  # type: ignore[misc]
-        eos_token="<|im_end|>",  # noqa: S106
-        pad_token="<|endoftext|>",  # noqa: S106
-        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
-    )
-    tokenizer.chat_template = CHATML_TEMPLATE
-    model = build_causal_lm(
-        "qwen2", len(tokenizer), hidden_size, layers, heads, max_positions, seed,
-        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    model.save_pretrained(folder, safe_serialization=True)
-    tokenizer.save_pretrained(folder)
-    return folder

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer
 
+from sear_core.checkpoints import Resumable, last_checkpoint
 from sear_core.errors import InputError
 
-# Wall-clock figures would make two equal runs differ.
-_TIMES = ("runtime", "per_second", "total_flos", "steps_per_second")
+# Wall-clock figures, and the mean loss since the last start: they differ between equal runs.
+UNEQUAL = ("runtime", "per_second", "_time", "flos", "train_loss")
 
 
 def common_arguments(
@@ -32,8 +33,12 @@ def common_arguments(
     logging_steps: int = 10,
     bf16: bool = False,
     gradient_checkpointing: bool = False,
+    save_every: int | None = None,
 ) -> dict[str, Any]:
-    """Keywords for any TrainingArguments: cosine to zero after 5 % warm-up, a checkpoint per epoch."""
+    """Keywords for any TrainingArguments: cosine to zero after 5 % warm-up.
+
+    save_every: a checkpoint after so many optimiser steps; None: after every epoch.
+    """
     return {
         "output_dir": str(out / "checkpoints"),
         "num_train_epochs": epochs,
@@ -48,8 +53,9 @@ def common_arguments(
         "data_seed": seed,
         "logging_steps": logging_steps,
         "logging_first_step": True,
-        "save_strategy": "epoch",
-        "save_total_limit": 1,
+        "save_strategy": "epoch" if save_every is None else "steps",
+        "save_steps": save_every or 500,
+        "save_total_limit": 2,  # the one before, should the last be damaged
         "eval_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
@@ -78,7 +84,7 @@ def lora_config(
 
 
 def run_trainer(trainer: Trainer, out: Path, *, resume: bool) -> None:
-    """Train, from the last checkpoint under `out` where there is one and `resume`.
+    """Train, from the last whole checkpoint under `out` where there is one and `resume`.
 
     Without `resume` old checkpoints are removed first. Standard output is left alone (it is for results).
     """
@@ -86,13 +92,10 @@ def run_trainer(trainer: Trainer, out: Path, *, resume: bool) -> None:
     folder = out / "checkpoints"
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
-
-
-def last_whole_checkpoint(folder: Path) -> str | None:
-    """The latest checkpoint written to its end, or None: transformers writes `trainer_state.json` last."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+    checkpoint = last_checkpoint(folder)
+    # before the caller's: one that ends the run must find the checkpoint whole
+    trainer.callback_handler.callbacks.insert(1, Resumable(trainer, checkpoint))
+    trainer.train(resume_from_checkpoint=checkpoint)
 
 
 def finish(
@@ -145,9 +148,9 @@ def logged_loss(trainer: Trainer) -> float:
 
 
 def history(trainer: Trainer) -> list[dict[str, float]]:
-    """The trainer's log without wall-clock figures."""
+    """The trainer's log without what differs between equal runs."""
     return [
-        {key: value for key, value in entry.items() if not any(word in key for word in _TIMES)}
+        {key: value for key, value in entry.items() if not any(word in key for word in UNEQUAL)}
         for entry in trainer.state.log_history
     ]
 

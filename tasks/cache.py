@@ -13,13 +13,16 @@ import hashlib
 import json
 import os
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 SCHEMA_VERSION = 1
+STALE_SECONDS = 14 * 86400.0  # of a broken-off try; `sear clean` removes younger ones
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ def file_hashes(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): md5_file(path) for path in files}
 
 
+def newest(folder: Path) -> float:
+    """When the folder or anything below it was last written, in seconds since the epoch."""
+    return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
+
+
 def content_hash(files: dict[str, str], essential: tuple[str, ...]) -> str:
     """One md5 over the files that later stages read (prefixes), so that timings in a log do not count."""
     kept = {name: md5 for name, md5 in files.items() if not essential or name.startswith(essential)}
@@ -83,8 +91,22 @@ class Store:
         return self.root / parts.stage / f"{parts.key}.partial"
 
     def lock(self, parts: Parts) -> FileLock:
+        return self._lock(parts.stage, parts.key)
+
+    def _lock(self, stage: str, key: str) -> FileLock:
         self.locks.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.locks / f"{parts.stage}-{parts.key}.lock")
+        return FileLock(self.locks / f"{stage}-{key}.lock")
+
+    def sweep(self, older_than: float = STALE_SECONDS) -> list[Path]:
+        """Remove replaced outputs that a kill has left, and tries that nobody took up for `older_than` seconds."""
+        swept = []
+        for path in [*self.root.glob("*/*.old-*"), *self.root.glob("*/*.partial")]:
+            lock = self._lock(path.parent.name, path.name.partition(".")[0])
+            with suppress(Timeout, OSError), lock.acquire(timeout=0):
+                if path.suffix != ".partial" or time.time() - newest(path) > older_than:
+                    shutil.rmtree(path)
+                    swept.append(path)
+        return swept
 
     def lookup(self, parts: Parts) -> Lookup:
         """The entry of these parts if it is there and every file is what was written."""
@@ -104,6 +126,20 @@ class Store:
             if found[name] != md5:
                 return Lookup(None, f"cached output damaged: {name} has changed")
         return Lookup(entry, "unchanged")
+
+    def holding(self, stages: str, md5: str, section: dict[str, Any], inputs: dict[str, str]) -> Path | None:
+        """The verified output of a stage matching the glob, with this content; section and inputs: at least these."""
+        for path in self.root.glob(f"{stages}/*/entry.json"):
+            try:
+                entry = json.loads(path.read_text())
+                parts = entry["parts"]
+            except (OSError, ValueError, KeyError):
+                continue
+            same = section.items() <= parts["section"].items() and inputs.items() <= parts["inputs"].items()
+            out = path.parent / "out"
+            if same and entry["handle"]["md5"] == md5 and file_hashes(out) == entry["files"]:
+                return out
+        return None
 
     def _what_changed(self, parts: Parts) -> str:
         """Compare with the newest entry of the same stage; name the differences."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import threading
 from functools import cache
 from importlib import metadata
@@ -19,7 +20,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 PLUMBING = {
     f"tasks.{name}"
     for name in ("cache", "callbacks", "config", "fingerprint", "handles", "launch", "lineage", "model_registry",
-                 "model_state", "progress", "stage", "tracking", "worker", "workspace")
+                 "model_state", "processes", "progress", "stage", "tracking", "worker", "workspace")
 }  # fmt: skip
 LIBRARIES = {
     "training": ("torch", "transformers", "trl", "accelerate", "peft", "tokenizers"),
@@ -94,6 +95,39 @@ def code_fingerprint(module: str, resources: tuple[str, ...] = ()) -> dict[str, 
         seen[name] = file_hash(path)
         todo.extend(_imports(path))
     return dict(sorted(seen.items()))
+
+
+def plug_in_hash(name: str) -> str:
+    """A hash of the code behind `module:object`: its file, and what it imports from files beside it."""
+    from sear_core.policy.process_rewards import plug_in_file
+
+    todo, seen = [plug_in_file(name)], {}
+    while todo:
+        path = todo.pop()
+        if path not in seen:
+            seen[path] = file_hash(path)
+            todo.extend(_beside(path) if path.suffix == ".py" else ())
+    return hashlib.md5(json.dumps(sorted(seen.values())).encode(), usedforsecurity=False).hexdigest()
+
+
+def _beside(path: Path) -> list[Path]:
+    """The Python files that a file imports, among those in its own package's top folder (or its own folder)."""
+    top = path.parent
+    while (top / "__init__.py").is_file():
+        top = top.parent
+    with _ONE_PARSER:
+        tree = ast.parse(path.read_bytes())
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = path.parents[node.level - 1].relative_to(top).parts if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names.update([module, *(f"{module}.{alias.name}" for alias in node.names)])
+    bases = [top.joinpath(*name.split(".")) for name in sorted(names) if name]
+    found = [file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py")]
+    return [file for file in found if file.is_file()]
 
 
 def library_versions(*kinds: str) -> dict[str, str]:

@@ -47,6 +47,10 @@ class EvalReport(Handle):
     arm: str
 
 
+class StudyReport(Handle):
+    """path holds study.json, plots/ and report.html."""
+
+
 class Comparison(Handle):
     arms: list[str]
 
@@ -54,5 +58,6 @@ class Comparison(Handle):
 class Registration(Handle):
     name: str
     version: str = ""
-    promoted: bool = False
+    passed: bool = False  # the gate
+    promoted: bool = False  # now: a person may have to approve first
     reasons: list[str] = []

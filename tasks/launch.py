@@ -1,17 +1,18 @@
 """Where a heavy stage runs: in this process, in a child process, or under `accelerate launch`.
 
+A stage with a time-out always has one.
 A child is given a job file and writes a result file (tasks/worker.py). It gives GPU memory back, can be stopped
-as a process group, and several can run at once. `process` forks it from a server that has imported torch,
+with all that it started, and several can run at once. `process` forks it from a server that has imported torch,
 transformers and trl once; `accelerate` starts a fresh interpreter through accelerate's own launcher.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tasks.stage import Job, RunContext, Stage
 
-POLL_SECONDS, GRACE_SECONDS = 0.1, 10
+POLL_SECONDS = 0.1
 
 
 def warm_up(context: RunContext) -> None:
@@ -44,9 +45,10 @@ def launch(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
     """Compute a stage and return its result: {"metrics": {…}, further handle fields, "core_seconds"}.
 
     Raises what the stage raised (InputError, StageFailed, a full disk), or StageFailed where its process died without a
-    word. Whatever interrupts the wait stops the child's process group first.
+    word. Whatever interrupts the wait stops the child and its descendants first.
     """
-    if not stage.heavy or context.launcher == "inprocess":
+    limited = context.limit(stage.name).timeout_minutes is not None
+    if not limited and (not stage.heavy or context.launcher == "inprocess"):
         from tasks.stage import call_compute
 
         started = time.perf_counter()
@@ -59,7 +61,9 @@ def launch(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
 
 def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
     from sear_core.errors import InputError
-    from tasks.stage import StageFailed, write_json
+    from tasks.processes import stop_tree
+    from tasks.stage import StageFailed, Transient, write_json
+    from tasks.tracking import Stopped
 
     folder = job.out.parent
     job_file, result_file, progress = (folder / name for name in ("job.json", "result.json", "progress"))
@@ -67,29 +71,34 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
         path.unlink(missing_ok=True)
     write_json(job_file, {
         "module": stage.module, "compute": stage.compute, "name": job.name, "arm": job.arm,
-        "section": job.section, "out": str(job.out), "root": str(job.root), "threads": context.threads,
+        "section": job.section, "key": job.key, "out": str(job.out), "root": str(job.root), "threads": context.threads,
         "inputs": {n: [type(h).__name__, h.model_dump(mode="json")] for n, h in job.inputs.items()},
-        "run_id": job.log.run_id if job.log else None, "tracking_uri": context.tracker.uri,
+        "run_id": job.log.run_id if job.log else None, "resumed": job.log.resumed if job.log else 0,
+        "tracking_uri": context.tracker.uri,
     })  # fmt: skip
     # evaluation is one process's work: several would write the same files
-    alone = context.launcher == "process" or stage.module == "tasks.evaluation"
+    alone = context.launcher != "accelerate" or not stage.heavy or stage.module == "tasks.evaluation"
     start = _fork if alone else _accelerate
     pid, poll = start(str(job_file), str(result_file))
+    minutes = context.limit(stage.name).timeout_minutes
+    deadline = time.monotonic() + 60 * (math.inf if minutes is None else minutes)
     try:
         while (code := poll()) is None:
+            if time.monotonic() > deadline:
+                raise Transient(f"stage {job.name}: over its time-out of {minutes:g} minutes, and stopped")
             if context.cancelled.is_set():
-                raise StageFailed(f"stage {job.name}: stopped, because another stage failed")
+                raise Stopped(f"stage {job.name}: stopped, because {context.why_cancelled}")
             with suppress(OSError, ValueError):
                 done, total = progress.read_text().split()
                 job.progress(int(done), int(total))
             time.sleep(POLL_SECONDS)
     except BaseException:
-        _stop(pid, poll)
+        stop_tree(pid)
         raise
     finally:
         job_file.unlink(missing_ok=True)  # it names the tracking store, perhaps with a password
     if not result_file.is_file():
-        raise StageFailed(
+        raise Transient(
             f"stage {job.name}: its process ended with exit code {code} and no result"
             + (" (killed: out of memory?)" if code in (-9, 137) else "")
         )
@@ -100,6 +109,10 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
         raise StageFailed(result["stage_failed"])
     if "os_error" in result:
         raise OSError(*result["os_error"])
+    if "mlflow_error" in result:
+        from mlflow.exceptions import MlflowException
+
+        raise MlflowException(result["mlflow_error"])
     for path in (result_file, progress):
         path.unlink(missing_ok=True)
     return result
@@ -141,15 +154,3 @@ def _accelerate_defaults() -> list[str]:
         "no",
     ]
     return options if shutil.which("nvidia-smi") else ["--cpu", *options]
-
-
-def _stop(pid: int, poll: Callable[[], int | None]) -> None:
-    """SIGTERM to the whole process group, SIGKILL after a grace period."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, sign)
-        deadline = time.monotonic() + GRACE_SECONDS
-        while poll() is None and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-        if poll() is not None:
-            return

@@ -15,9 +15,14 @@ from tasks.workspace import Workspace
 
 def model_state(stage: Stage, inputs: Mapping[str, Handle], workspace: Workspace) -> dict[str, str]:
     """{"model": hash} of the directory that the stage's section names; {} for a hub name or none."""
-    path = stage.section["model"]["path"]
+    found = directory_hash(stage.section["model"]["path"])
+    return {"model": found} if found else {}
+
+
+def directory_hash(path: str | None) -> str:
+    """A hash of the names and bytes of a local directory's files; empty for a hub name or none."""
     folder = Path(path).expanduser() if path else None
     if folder is None or not folder.is_dir():
-        return {}
+        return ""
     files = {file.name: md5_file(file) for file in sorted(folder.iterdir()) if file.is_file()}
-    return {"model": hashlib.sha256(json.dumps(files).encode()).hexdigest()}
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()

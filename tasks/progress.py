@@ -35,7 +35,7 @@ class Progress:
 
     def start(self, name: str, reason: str) -> None:
         now = time.monotonic()
-        self._say(f"{name}: runs ({reason if len(reason) < 100 else reason[:99] + '…'})")
+        self.say(f"{name}: runs ({reason if len(reason) < 100 else reason[:99] + '…'})")
         bar = self._bars.add_task(name, total=None) if self._bars else None
         self._running[name] = _Running(now, now, bar)
 
@@ -48,7 +48,7 @@ class Progress:
         elif now - running.last_line > 15:
             running.last_line = now
             left = (now - running.started) / done * (total - done)
-            self._say(f"{name}: {done}/{total}, about {left:.0f} s left")
+            self.say(f"{name}: {done}/{total}, about {left:.0f} s left")
 
     def finish(self, name: str, cached: bool, seconds: float) -> None:
         self.count += 1
@@ -56,13 +56,14 @@ class Progress:
         if self._bars and running:
             self._bars.remove_task(running.bar)
         how = "from the store, unchanged" if cached else f"done in {seconds:.1f} s"
-        self._say(f"{name}: {how} [{self.count}/{self.stages}]")
+        self.say(f"{name}: {how} [{self.count}/{self.stages}]")
 
     def stop(self) -> None:
         if self._bars:
             self._bars.stop()
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """A line of its own."""
         if self.quiet:
             return
         if self._bars:

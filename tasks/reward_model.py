@@ -5,6 +5,7 @@ The flow stops here, before it spends the policy's budget, when a model is below
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,16 @@ def compute(job: Job) -> dict[str, Any]:
     )  # fmt: skip
     harm_options = {k: v for k, v in section["harm"].items() if k != "min_auroc"}
     helpful_options = {k: v for k, v in section["helpfulness"].items() if k != "min_pair_accuracy"}
-    harm = train_harm_model(
-        step_rows=read_table("step_labels", tables), answer_rows=read_table("answer_labels", tables),
-        out=job.out / "harm", **shared, **harm_options, callbacks=(training_callback(job, "harm/"),),
-    )  # fmt: skip
+    trained = (
+        job.out / "harm" / "metrics.json"
+    )  # last of the harm model: a run killed after it goes on from here
+    if not trained.is_file():
+        measured = train_harm_model(
+            step_rows=read_table("step_labels", tables), answer_rows=read_table("answer_labels", tables),
+            out=job.out / "harm", **shared, **harm_options, callbacks=(training_callback(job, "harm/"),),
+        )  # fmt: skip
+        write_json(trained, measured)
+    harm = json.loads(trained.read_text())
     helpfulness = train_helpfulness_model(
         rows=read_table("preferences", tables), out=job.out / "helpfulness", **shared, **helpful_options,
         callbacks=(training_callback(job, "helpfulness/"),),
@@ -61,17 +68,26 @@ def compute(job: Job) -> dict[str, Any]:
     )
     write_json(job.out / "quality.json", metrics)
     if section["gate"]:
-        check(metrics, section["harm"]["min_auroc"], section["helpfulness"]["min_pair_accuracy"])
+        check(
+            metrics,
+            floors(RewardModelConfig.model_validate({k: v for k, v in section.items() if k != "seed"})),
+        )
     return {"metrics": metrics}
 
 
-def check(metrics: Mapping[str, float], min_auroc: float, min_pair_accuracy: float) -> None:
-    """Raise StageFailed for every held-out figure below its threshold, or missing altogether."""
-    bounds = {
-        "harm.answers.auroc": min_auroc,
-        "harm.steps.auroc": min_auroc,
-        "helpfulness.pairs.accuracy": min_pair_accuracy,
+def floors(config: RewardModelConfig) -> dict[str, float]:
+    """What the held-out figures must reach; nothing where the gate is off."""
+    if not config.gate:
+        return {}
+    return {
+        "harm.answers.auroc": config.harm.min_auroc,
+        "harm.steps.auroc": config.harm.min_auroc,
+        "helpfulness.pairs.accuracy": config.helpfulness.min_pair_accuracy,
     }
+
+
+def check(metrics: Mapping[str, float], bounds: Mapping[str, float]) -> None:
+    """Raise StageFailed for every held-out figure below its bound, or missing altogether."""
     low = [
         f"{name} is {metrics[name]:.3f}, below {bound}"
         if name in metrics

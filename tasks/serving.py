@@ -35,14 +35,22 @@ class Answered(TypedDict):
 class Answerer:
     """A loaded model that answers prompts greedily, in the format that it was trained in (chat_format)."""
 
-    def __init__(self, model_dir: str | Path, device: str | None = None) -> None:
+    def __init__(
+        self,
+        model_dir: str | Path,
+        device: str | None = None,
+        dtype: str = "float32",
+        trust_remote_code: bool = False,
+    ) -> None:
         import torch
 
         from sear_core.loading import load_causal_lm, load_tokenizer
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.tokenizer = load_tokenizer(str(model_dir))
-        self.model = load_causal_lm(str(model_dir)).to(device).eval()  # type: ignore[arg-type]
+        own: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+        self.tokenizer = load_tokenizer(str(model_dir), **own)
+        model: Any = load_causal_lm(str(model_dir), dtype=dtype, **own)
+        self.model = model.to(device).eval()
 
     def __call__(
         self,
@@ -136,6 +144,25 @@ def save_pyfunc(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out
+
+
+def fetch(source: str, label: str) -> Path:
+    """A registered version's files on this disk; downloaded where the store is remote.
+
+    Raises InputError where they are gone.
+    """
+    from urllib.parse import unquote, urlparse
+
+    parsed = urlparse(source)
+    if parsed.scheme in ("", "file"):
+        folder = Path(unquote(parsed.path) if parsed.scheme else source)
+    else:
+        from mlflow.artifacts import download_artifacts
+
+        folder = Path(download_artifacts(artifact_uri=source))
+    if not folder.is_dir():
+        raise InputError(f"{label}: {folder} is gone; `sear run` makes it anew")
+    return folder
 
 
 def model_directory(pyfunc: Path) -> Path:

@@ -13,23 +13,30 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from tasks.cache import Lookup, Parts, Store
+from tasks.config import StageLimits
 from tasks.fingerprint import code_fingerprint, library_versions
 from tasks.handles import Handle
 from tasks.progress import Progress
-from tasks.tracking import CACHED_TAG, RunLog, Tracker
+from tasks.tracking import CACHED_TAG, KEY_TAG, RETRIES_TAG, RunLog, Stopped, Tracker
 from tasks.workspace import Workspace
 
 
 class StageFailed(RuntimeError):
     """A stage or a gate failed; its text says what and why. Exit code 1."""
+
+
+class Transient(StageFailed):
+    """A failure that another try may not meet: a time-out, a process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ class Job:
     inputs: dict[str, Handle]
     out: Path
     root: Path
+    key: str = ""  # of the output in the store
     log: RunLog | None = None
     progress: Callable[[int, int], None] = lambda done, total: None
 
@@ -107,13 +115,19 @@ class RunContext:
     tags: dict[str, str] = field(default_factory=dict)
     force: frozenset[str] = frozenset()  # stages to compute anew
     launcher: str = "inprocess"
+    limits: Mapping[str, StageLimits] = field(default_factory=dict)  # by stage, or by noun for all its arms
     threads: int | None = None  # of torch, in every child process; None: its own choice
-    cancelled: threading.Event = field(default_factory=threading.Event)  # another stage has failed
+    cancelled: threading.Event = field(default_factory=threading.Event)  # all stages are to stop
+    why_cancelled: str = "another stage failed"
     outcomes: list[Outcome] = field(default_factory=list)
+    member: str = ""  # of a study: tells its stages from another's of the same name
 
     @property
     def store(self) -> Store:
         return Store(self.workspace.store, self.workspace.locks)
+
+    def limit(self, stage: str) -> StageLimits:
+        return self.limits.get(stage) or self.limits.get(stage.partition(".")[0]) or StageLimits()
 
 
 def lookup(stage: Stage, parts: Parts, store: Store, force: frozenset[str]) -> Lookup:
@@ -145,6 +159,11 @@ def call_compute(module: str, compute: str, job: Job) -> dict[str, Any]:
         return getattr(importlib.import_module(module), compute)(job)
 
 
+def shown(stage: Stage, context: RunContext) -> str:
+    """What people see of a stage: its name, and in a study whose it is."""
+    return f"{stage.name} ({context.member})" if context.member else stage.name
+
+
 def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -> Handle:
     """Run one stage or take it from the store; returns its handle.
 
@@ -154,26 +173,32 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
     from tasks.launch import launch
 
     started, core_seconds, core_ended = time.perf_counter(), 0.0, 0.0
-    store, parts = context.store, stage.parts(inputs, context.workspace)
-    tags = {**context.tags, **({"arm": stage.arm} if stage.arm else {}), "sear.key": parts.key}
-    with store.lock(parts), context.tracker.child(stage.name, context.parent.run_id, tags) as log:
+    store, parts, name = context.store, stage.parts(inputs, context.workspace), shown(stage, context)
+    tags = {**context.tags, **({"arm": stage.arm} if stage.arm else {}), KEY_TAG: parts.key}
+    with (
+        alone(store.lock(parts), name, context),
+        context.tracker.child(stage.name, context.parent, tags) as log,
+    ):
         found = lookup(stage, parts, store, context.force)
         if found.hit is not None:
             handle = handle_from(stage, found.hit, store.out(parts))
-            log.tags({CACHED_TAG: handle.run_id})
+            if handle.run_id != log.run_id:
+                log.tags({CACHED_TAG: handle.run_id})
+            elif log.resumed:  # killed after the commit, perhaps before all was logged
+                log_artifacts(log, stage, Path(store.out(parts)))
         else:
-            context.progress.start(stage.name, found.reason)
+            context.progress.start(name, found.reason)
             partial = store.partial(parts)
             if stage.name in context.force or not stage.heavy:
                 shutil.rmtree(partial, ignore_errors=True)
             (partial / "out").mkdir(parents=True, exist_ok=True)
             job = Job(
                 name=stage.name, arm=stage.arm, section=stage.section, inputs=dict(inputs),
-                out=partial / "out", root=context.workspace.root, log=log,
-                progress=lambda done, total: context.progress.update(stage.name, done, total),
+                out=partial / "out", root=context.workspace.root, key=parts.key, log=log,
+                progress=lambda done, total: context.progress.update(name, done, total),
             )  # fmt: skip
             log.params({k: v for k, v in flat(stage.section).items() if not isinstance(v, list | dict)})
-            result = launch(stage, job, context)
+            result = with_retries(stage, job, context, launch)
             core_seconds, core_ended = result.pop("core_seconds"), time.perf_counter()
             shutil.rmtree(partial / "out" / "checkpoints", ignore_errors=True)
             entry = store.commit(parts, {"path": "out", **result, "run_id": log.run_id}, stage.essential)
@@ -182,7 +207,7 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
         log.summary(handle.metrics)
         seconds = time.perf_counter() - started
         outcome = Outcome(
-            stage.name,
+            name,
             found.hit is not None,
             round(seconds, 3),
             found.reason,
@@ -192,6 +217,44 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
         context.outcomes.append(outcome)
         context.progress.finish(outcome.name, outcome.cached, outcome.seconds)
     return handle
+
+
+@contextmanager
+def alone(lock: FileLock, name: str, context: RunContext) -> Iterator[None]:
+    """Hold a stage's lock: of several runs that want the same output one computes it, the others take it."""
+    waiting = False
+    while True:
+        if context.cancelled.is_set():
+            raise Stopped(f"stage {name}: stopped while it waited for another run")
+        try:
+            lock.acquire(timeout=1 if waiting else 0)
+            break
+        except Timeout:
+            if not waiting:
+                context.progress.say(f"{name}: another run is computing the same; waiting for it")
+            waiting = True
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def with_retries(
+    stage: Stage, job: Job, context: RunContext, launch: Callable[[Stage, Job, RunContext], dict[str, Any]]
+) -> dict[str, Any]:
+    """`launch`, and again after a Transient failure as often as the stage's limits say."""
+    tries = context.limit(stage.name).retries + 1
+    for number in range(1, tries + 1):
+        try:
+            return launch(stage, job, context)
+        except Transient as error:
+            if number == tries or context.cancelled.is_set():
+                raise
+            context.progress.say(f"{error}; try {number + 1} of {tries}")
+            if job.log is not None:
+                job.log.tags({RETRIES_TAG: number})
+                job.log.again()
+    raise AssertionError("unreachable")
 
 
 def core_cover(outcomes: Iterable[Outcome]) -> float:

@@ -18,13 +18,17 @@ from typing import Any
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
+from tasks.processes import alive, token
 from tasks.workspace import Workspace
 
 STAGE_TAG, KIND_TAG, HOST_TAG, PID_TAG = "sear.stage", "sear.kind", "sear.host", "sear.pid"
-CACHED_TAG = "sear.cached_from"
+CACHED_TAG, KEY_TAG = "sear.cached_from", "sear.key"
+RETRIES_TAG = "sear.retries"
+CALL_TAG, RESUMED_TAG = "sear.call", "sear.resumed"  # the same call finds its run; how often it was taken up
 
 
 def tracking_uri(workspace: Workspace) -> str:
@@ -47,6 +51,15 @@ def configure(workspace: Workspace) -> str:
         with FileLock(workspace.locks / "mlflow-database.lock"):
             MlflowClient(uri).search_experiments(max_results=1)
     return uri
+
+
+class Stopped(RuntimeError):
+    """A stage was stopped from outside: the run was cancelled, or another stage failed. Not its own fault."""
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Ctrl-C, a signal, a cancellation: nothing that failed, so the same command may go on where it was."""
+    return isinstance(error, Stopped) or not isinstance(error, Exception)
 
 
 def is_remote(uri: str) -> bool:
@@ -72,12 +85,19 @@ def clean_metric_name(name: str) -> str:
 class RunLog:
     """Writes to one run."""
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self.client, self.run_id = client, run_id
+    def __init__(self, client: MlflowClient, run_id: str, resumed: int = 0) -> None:
+        self.client, self.run_id, self.resumed = client, run_id, resumed
+        self._last: dict[str, int] | None = None  # metric -> its last step before the interruption
 
     def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
-        """Log the finite numbers among `values`; NaN means that something could not be scored, and is left out."""
+        """Log the finite numbers among `values`; NaN means that something could not be scored, and is left out.
+
+        In a resumed run steps that are on a curve already are not logged again.
+        """
         now = int(time.time() * 1000)
+        if self.resumed:
+            last = self._steps_before()
+            values = {k: v for k, v in values.items() if last.get(clean_metric_name(k), -1) < step}
         numbers = [
             Metric(clean_metric_name(name), float(value), now, step)
             for name, value in values.items()
@@ -85,6 +105,19 @@ class RunLog:
         ]
         for start in range(0, len(numbers), 900):
             self.client.log_batch(self.run_id, metrics=numbers[start : start + 900])
+
+    def again(self) -> None:
+        """What is logged from here on repeats what is logged already."""
+        self.resumed, self._last = max(1, self.resumed), None
+
+    def _steps_before(self) -> dict[str, int]:
+        if self._last is None:
+            names = self.client.get_run(self.run_id).data.metrics
+            self._last = {
+                name: max(point.step for point in self.client.get_metric_history(self.run_id, name))
+                for name in names
+            }
+        return self._last
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Log a stage's final figures: at the end of its curve where a name has one, never before its start."""
@@ -98,9 +131,12 @@ class RunLog:
                 step = max(point.step for point in self.client.get_metric_history(self.run_id, name))
             by_step.setdefault(step, {})[name] = value
         for step, found in by_step.items():
-            self.metrics(found, step)
+            RunLog(self.client, self.run_id).metrics(found, step)  # whatever was on the curves before
 
     def params(self, values: Mapping[str, Any]) -> None:
+        if self.resumed:
+            known = self.client.get_run(self.run_id).data.params  # MLflow takes no second value
+            values = {k: v for k, v in values.items() if clean_metric_name(k) not in known}
         params = [Param(clean_metric_name(name), str(value)[:6000]) for name, value in values.items()]
         for start in range(0, len(params), 90):
             self.client.log_batch(self.run_id, params=params[start : start + 90])
@@ -138,39 +174,88 @@ class Tracker:
             self.experiment,
             tags={k: str(v) for k, v in {
                 MLFLOW_RUN_NAME: name, "mlflow.source.type": "LOCAL", "mlflow.source.name": "sear",
-                HOST_TAG: platform.node(), PID_TAG: os.getpid(), **tags,
+                HOST_TAG: platform.node(), PID_TAG: token(os.getpid()), **tags,
             }.items()},
             run_name=name,
         )  # fmt: skip
         return RunLog(self.client, run.info.run_id)
 
-    def start_parent(self, name: str, tags: Mapping[str, Any]) -> RunLog:
-        self.close_abandoned()
-        return self._create(name, {KIND_TAG: "pipeline", **tags})
+    def start_parent(
+        self, name: str, tags: Mapping[str, Any], kind: str = "pipeline", call: str = ""
+    ) -> RunLog:
+        """A new run, or the interrupted one that the same call goes on with.
 
-    def end(self, run_id: str, ok: bool) -> None:
-        status = RunStatus.FINISHED if ok else RunStatus.FAILED
+        call: a hash of all that makes two calls the same; "" never resumes. The last run of that call is taken
+        up where it was KILLED (a signal, a lost process), not where it finished or failed.
+        """
+        self.close_abandoned()
+        if call:
+            found = self.client.search_runs(
+                [self.experiment], f"tags.`{CALL_TAG}` = '{call}'", max_results=1,
+                order_by=["attributes.start_time DESC"],
+            )  # fmt: skip
+            if found and found[0].info.status == "KILLED":
+                return self._reopen(found[0], tags)
+            tags = {**tags, CALL_TAG: call}
+        return self._create(name, {KIND_TAG: kind, **tags})
+
+    def start_member(self, name: str, parent: RunLog, tags: Mapping[str, Any]) -> RunLog:
+        """A study's member: a run below the study's, above its own stages'. In a resumed study: the same as before."""
+        return self._below(name, parent, {MLFLOW_RUN_NAME: name, KIND_TAG: "member"}, tags)
+
+    def _below(self, name: str, parent: RunLog, same: Mapping[str, str], tags: Mapping[str, Any]) -> RunLog:
+        """A child run; where the parent was interrupted, its child of the `same` tags."""
+        children = self.children(parent.run_id) if parent.resumed else []
+        before = next((run for run in children if same.items() <= run.data.tags.items()), None)
+        if before is not None:
+            return self._reopen(before, tags)
+        return self._create(name, {MLFLOW_PARENT_RUN_ID: parent.run_id, **same, **tags})
+
+    def _reopen(self, run: Run, tags: Mapping[str, Any]) -> RunLog:
+        count = int(run.data.tags.get(RESUMED_TAG, "0")) + 1
+        log = RunLog(self.client, run.info.run_id, count)
+        log.tags({**tags, RESUMED_TAG: count, HOST_TAG: platform.node(), PID_TAG: token(os.getpid())})
+        self.client.update_run(run.info.run_id, RunStatus.to_string(RunStatus.RUNNING))
+        return log
+
+    def children(self, parent_run_id: str) -> list[Run]:
+        """The child runs of a run, the newest first."""
+        return list(self.client.search_runs(
+            [self.experiment], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent_run_id}'",
+            order_by=["attributes.start_time DESC"],
+        ))  # fmt: skip
+
+    def end(self, run_id: str, error: BaseException | None = None) -> None:
+        """FINISHED without an error, KILLED for an interruption, else FAILED.
+
+        Where MLflow itself is away its run cannot be ended: the next start does it (close_abandoned).
+        """
+        if isinstance(error, MlflowException):
+            return
+        status = (
+            RunStatus.FINISHED if error is None
+            else RunStatus.KILLED if is_interruption(error) else RunStatus.FAILED
+        )  # fmt: skip
         self.client.set_terminated(run_id, RunStatus.to_string(status))
 
     @contextmanager
-    def child(self, stage: str, parent_run_id: str, tags: Mapping[str, Any]) -> Iterator[RunLog]:
-        """A child run for one stage: FINISHED at the end, FAILED on any exception."""
-        log = self._create(stage, {MLFLOW_PARENT_RUN_ID: parent_run_id, STAGE_TAG: stage, **tags})
+    def child(self, stage: str, parent: RunLog, tags: Mapping[str, Any]) -> Iterator[RunLog]:
+        """A child run for one stage; `end` says how it ends. In a resumed run: the one that was interrupted."""
+        key = {KEY_TAG: str(tags[KEY_TAG])} if KEY_TAG in tags else {}  # that is, of the same inputs
+        log = self._below(stage, parent, {STAGE_TAG: stage, **key}, tags)
         try:
             yield log
-        except BaseException:
-            self.end(log.run_id, ok=False)
+        except BaseException as error:
+            self.end(log.run_id, error)
             raise
-        self.end(log.run_id, ok=True)
+        self.end(log.run_id)
 
     def close_abandoned(self) -> int:
         """Mark this machine's runs whose process is gone as KILLED, so that none stays "running" for ever."""
-        import psutil
-
         running = self.client.search_runs(
             [self.experiment], f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{platform.node()}'"
         )
-        gone = [run for run in running if not psutil.pid_exists(int(run.data.tags.get(PID_TAG, "-1")))]
+        gone = [run for run in running if not alive(run.data.tags.get(PID_TAG, ""))]
         for run in gone:
             self.client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
         return len(gone)

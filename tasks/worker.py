@@ -30,6 +30,7 @@ PRELOAD = ["torch", "transformers", "trl", "sear_core.policy.training", "sear_co
 def run_job(job_file: str, result_file: str) -> None:
     """Compute the stage that the job file describes; user errors, closed gates and a full disk are results too."""
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     from sear_core.errors import InputError
     from tasks import handles
@@ -40,10 +41,12 @@ def run_job(job_file: str, result_file: str) -> None:
 
         torch.set_num_threads(threads)
     first = int(os.environ.get("RANK", "0")) == 0
-    log = RunLog(MlflowClient(spec["tracking_uri"]), spec["run_id"]) if spec["run_id"] and first else None
+    log = None
+    if spec["run_id"] and first:
+        log = RunLog(MlflowClient(spec["tracking_uri"]), spec["run_id"], spec["resumed"])
     job = Job(
         name=spec["name"], arm=spec["arm"], section=spec["section"], out=Path(spec["out"]),
-        root=Path(spec["root"]), log=log,
+        root=Path(spec["root"]), key=spec["key"], log=log,
         progress=_reporter(Path(job_file).with_name("progress")) if first else lambda done, total: None,
         inputs={n: getattr(handles, kind).model_validate(h) for n, (kind, h) in spec["inputs"].items()},
     )  # fmt: skip
@@ -58,6 +61,8 @@ def run_job(job_file: str, result_file: str) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         result = {"os_error": [error.errno, error.strerror, error.filename]}
+    except MlflowException as error:
+        result = {"mlflow_error": str(error)}
     if first:
         write_json(Path(result_file), {**result, "core_seconds": time.perf_counter() - started})
 
@@ -71,6 +76,7 @@ def in_own_group(job_file: str, result_file: str) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # forked from a server that may have inherited a handler
     os.dup2(2, 1)  # a stage's output is talk, not the command's result
     run_job(job_file, result_file)
 
@@ -96,4 +102,7 @@ def _reporter(path: Path) -> Callable[[int, int], None]:
 
 
 if __name__ == "__main__":
+    from tasks.processes import end_with_owner
+
+    end_with_owner()
     run_job(sys.argv[1], sys.argv[2])

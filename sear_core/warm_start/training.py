@@ -59,6 +59,7 @@ def train_warm_start(
     lora: dict[str, Any] | None = None,
     seed: int = 0,
     logging_steps: int = 10,
+    save_every: int | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
 ) -> dict[str, float]:
@@ -100,7 +101,7 @@ def train_warm_start(
         **common_arguments(
             out, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size,
             gradient_accumulation=gradient_accumulation, seed=seed, logging_steps=logging_steps, bf16=bf16,
-            gradient_checkpointing=gradient_checkpointing,
+            gradient_checkpointing=gradient_checkpointing, save_every=save_every,
         ),
         max_length=None,  # cut above, and counted
         packing=False,

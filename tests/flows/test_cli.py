@@ -111,11 +111,31 @@ def test_a_workspace_that_cannot_be_written_is_named(call, taken):
     assert str(Path.cwd() / taken) in err and "cannot be written" in err and one_paragraph(err)
 
 
+@pytest.mark.parametrize(
+    ("variable", "uri", "told"),
+    [
+        ("MLFLOW_TRACKING_URI", "http://127.0.0.1:9", "MLflow store: http://127.0.0.1:9: no answer"),
+        (
+            "MLFLOW_TRACKING_URI",
+            "postgresql://me:secret@127.0.0.1:9/x",
+            "MLflow store: postgresql://127.0.0.1:9/x",
+        ),
+        ("PREFECT_API_URL", "http://127.0.0.1:9/api", "Prefect API: http://127.0.0.1:9/api: no answer"),
+    ],
+)
+def test_a_server_that_is_away_is_named_before_anything_runs(call, monkeypatch, variable, uri, told):
+    monkeypatch.setenv(variable, uri)
+    code, out, err = call("run", "--preset", "smoke", "--json")
+    assert (code, out) == (2, "")
+    assert told in err and "secret" not in err and one_paragraph(err), err
+    assert not list(Workspace(Path.cwd()).store.glob("*/*"))
+
+
 def test_planning_an_untouched_checkout_creates_nothing(call):
     before = sorted(Path.cwd().iterdir())
     code, out, _ = call("plan", "--preset", "smoke", "--json")
     stages = json.loads(out)["stages"]
-    assert code == 0 and len(stages) == 13 and not any(stage["cached"] for stage in stages)
+    assert code == 0 and len(stages) == 14 and not any(stage["cached"] for stage in stages)
     assert stages[0]["reason"].startswith("sources are not here yet")
     assert sorted(Path.cwd().iterdir()) == before
 
@@ -194,3 +214,13 @@ def test_help_is_quick_because_heavy_things_are_imported_late(arguments):
     print(f"sear {' '.join(arguments)}: {min(times):.2f} s")
     assert min(times) < 0.8  # of the processor, so that a busy machine does not fail it; 0.5 s is the aim
     assert "sear" in done.stdout.lower() or arguments == ["--version"]
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (command.Terminated(), 143)])
+def test_a_signal_ends_with_the_shells_code_and_what_to_do_next(call, monkeypatch, error, code):
+    def interrupted(*_, **__):
+        raise error
+
+    monkeypatch.setattr(command, "app", interrupted)
+    ended, _, err = call("run")
+    assert ended == code and "the same command continues where it was" in err and one_paragraph(err)

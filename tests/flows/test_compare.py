@@ -6,7 +6,8 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.ask import ask
-from flows.compare import compare, compare_in, print_comparison
+from flows.compare import compare, compare_in
+from flows.comparison_tables import print_comparison
 from flows.render import print_plan, print_summary, rate
 from sear_core.errors import InputError
 from tasks.workspace import Workspace

@@ -1,13 +1,10 @@
 """Defaults < preset or file < --set; what is wrong is named, with the nearest right name."""
 
-from typing import get_args
-
 import pytest
 
 from flows.config import ARMS, load_config, presets
 from sear_core.errors import InputError
 from sear_core.evaluation.attacks import ATTACKS, NONE
-from tasks.config import AttackName
 
 
 @pytest.mark.parametrize("name", presets())
@@ -60,7 +57,13 @@ def test_several_greedy_samples_are_refused():
 
 
 def test_the_attacks_that_a_config_may_name_are_those_that_there_are():
-    assert set(get_args(AttackName)) == {NONE.name, *ATTACKS}
+    names = [NONE.name, *ATTACKS, "my_module:OWN"]
+    settings = load_config("demo", sets=[f"evaluation.attacks={names}", "evaluation.strengths.gcg=[5]"])
+    assert settings.evaluation.attacks == names
+    with pytest.raises(InputError, match="'gcg' is not among the attacks"):
+        load_config("demo", sets=["evaluation.strengths.gcg=[5]"])
+    with pytest.raises(InputError, match=r"evaluation.strengths.benign_hijack.0"):
+        load_config("demo", sets=["evaluation.strengths.benign_hijack=[0]"])
 
 
 def test_a_checkpoint_inside_a_generation_is_refused():

@@ -18,7 +18,6 @@ import pytest
 
 from flows.config import load_config
 from sear_core.schema import TABLES
-from sear_core.tiny_model import build_qwen2_directory
 
 ROWS = 24
 WORDS = (  # noqa: SIM905
@@ -120,7 +119,7 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory) -> list[str]:
+def settings(tmp_path_factory, build_qwen2_directory) -> list[str]:
     """`--preset …  --set …` for the miniature."""
     folder = tmp_path_factory.mktemp("qwen")
     model = build_qwen2_directory(folder / "model", [text(i, 12) for i in range(300)])
@@ -154,7 +153,7 @@ def test_the_preset_plans_with_the_models_hub_name(monkeypatch, tmp_path, settin
     root = settings[3]
     stages = plan(load_config("qwen2.5-1.5b", sets=[root]), Workspace(tmp_path))["stages"]
     assert [stage["reason"] for stage in stages[:2]] == ["never run", "waits for version"]
-    assert len(stages) == 13 and list(tmp_path.iterdir()) == []
+    assert len(stages) == 14 and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow  # seven launches of accelerate

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -17,11 +20,12 @@ from sear_core.data.sources import file_sha256
 from tasks.dvc_adapter import tracked_version
 from tasks.workspace import Workspace
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 ATTACKS = ("harmful_prefill", "benign_hijack", "answer_prefill")
 ARMS = ("sft", "grpo", "sear")
 STAGES = [
     "version", "prepare", "validate", "warm_start", "reward_model", "policy.grpo", "policy.sear",
-    "evaluation.sft", "evaluation.grpo", "evaluation.sear", "compare", "report", "register",
+    "evaluation.sft", "evaluation.grpo", "evaluation.sear", "champion", "compare", "report", "register",
 ]  # fmt: skip
 RATES = (
     "dsr", *(f"dsr.{attack}" for attack in ATTACKS), "compliance.harmless", "compliance.ambiguous",
@@ -224,6 +228,43 @@ def test_a_cached_stage_still_has_a_child_run_that_names_its_origin(smoke, again
     assert again.parent().data.metrics == smoke.parent().data.metrics
 
 
+def test_a_run_that_was_killed_in_two_stages_ends_as_the_one_that_was_left_alone(
+    smoke, tmp_path, fresh_workspace
+):
+    """SIGKILL while the reward models train, then after the policy's first checkpoint; the same call each time."""
+    spec = importlib.util.spec_from_file_location("kill_resume", REPOSITORY / "benchmarks" / "kill_resume.py")
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    root = fresh_workspace(tmp_path / "checkout")
+    shutil.copytree(smoke.root / "data", root / "data")
+    for stage in ("prepare", "validate"):  # they do not depend on where they lie
+        shutil.copytree(smoke.root / ".sear" / "store" / stage, root / ".sear" / "store" / stage)
+    call = ["--preset", "smoke", "--until", "evaluation.sear"]
+    for moment in ("reward_model/*.partial/out", "policy.sear/*.partial/out/checkpoints/*/manifest.json"):
+        process = bench.start(root, call)
+        while not list((root / ".sear" / "store").glob(moment)):
+            assert process.poll() is None, bench.messages(root).read_text()
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+    killed = bench.left(root, bench.to_the_end(root, call))
+    whole = bench.left(smoke.root, smoke.result)
+    stages = ["prepare", "validate", "warm_start", "reward_model", "policy.sear", "evaluation.sear"]
+    for stage in stages[2:]:
+        assert killed["outputs"][stage] == whole["outputs"][stage], stage
+    assert killed["arms"] == {"sear": whole["arms"]["sear"]}
+    policy = {name: curve for name, curve in killed["curves"].items() if name.startswith("policy.sear/")}
+    assert policy and policy == {name: whole["curves"][name] for name in policy}
+    # one run, taken up twice, with one child per stage: nothing is left "running"
+    assert killed["runs"] == sorted(
+        [("parent", "FINISHED"), *((s, "FINISHED") for s in ["version", *stages])]
+    )
+    client = MlflowClient(f"sqlite:///{root / 'mlruns' / 'mlflow.db'}")
+    tags = [run.data.tags for run in client.search_runs(["1"])]
+    assert [tag["sear.resumed"] for tag in tags if "sear.call" in tag] == ["2"]
+    assert (killed["half-written"], killed["processes"]) == ([], [])
+
+
 def test_plan_says_that_all_is_cached_and_writes_nothing(smoke, again, run_sear):
     before = {path: path.stat().st_mtime_ns for path in smoke.root.rglob("*.json")}
     called = run_sear(smoke.root, "plan", "--preset", "smoke", "--json")
@@ -236,7 +277,7 @@ def test_a_changed_setting_runs_its_stage_and_what_hangs_on_it_and_nothing_else(
     found = smoke.plan("policy.beta=0.05")
     to_run = {name for name, (cached, _) in found.items() if not cached}
     assert to_run == {
-        "policy.grpo", "policy.sear", "evaluation.grpo", "evaluation.sear", "compare", "report", "register",
+        "policy.grpo", "policy.sear", "evaluation.grpo", "evaluation.sear", "champion", "compare", "report", "register",
     }  # fmt: skip
     assert found["policy.sear"][1] == "config beta: 0.02 → 0.05"
     assert found["evaluation.sear"][1] == "waits for policy.sear"
@@ -245,6 +286,8 @@ def test_a_changed_setting_runs_its_stage_and_what_hangs_on_it_and_nothing_else(
     assert one_arm["policy.sear"][0] is False
     gate = smoke.plan("gate.min_dsr=0.1")
     assert {name for name, (cached, _) in gate.items() if not cached} == {"compare", "report", "register"}
+    # how a run is carried out is no part of any key: the same model is not registered twice
+    assert {cached for cached, _ in smoke.plan("workers=1", "launcher=inprocess").values()} == {True}
     seed = smoke.plan("seed=1")
     assert seed["version"] == (True, "unchanged") and seed["prepare"][0] is False
 

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sear_core.chat_format import render_completion, render_prompt
 from sear_core.errors import InputError
 from sear_core.loading import check_model_directory, load_causal_lm, load_tokenizer
-from sear_core.tiny_model import build_causal_lm, build_qwen2_directory, build_tiny, build_tokenizer
+from sear_core.tiny_model import build_causal_lm, build_tiny, build_tokenizer
 from sear_core.trainer_tools import save_model
 
 TEXTS = ["How do I open the box?\n<think>\nThe box is closed.\n</think>\nOpen it.", "Why is the sky blue?"]
@@ -88,7 +88,7 @@ def test_a_saved_model_loads_as_an_ordinary_directory(tmp_path):
     assert (loaded.config.eos_token_id, loaded.config.pad_token_id) == (1, 0)
 
 
-def test_the_qwen2_directory_is_like_the_real_one(tmp_path):
+def test_the_qwen2_directory_is_like_the_real_one(tmp_path, build_qwen2_directory):
     folder = build_qwen2_directory(tmp_path / "q", TEXTS * 10, vocab_size=300)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert type(tokenizer).__name__.startswith("Qwen2Tokenizer")

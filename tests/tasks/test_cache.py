@@ -1,5 +1,7 @@
 """The store believes only what it can verify, and can say what changed."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,20 @@ def test_committing_over_a_damaged_entry_replaces_it(store):
     fill(store, parts(), text="again")
     assert (store.out(parts()) / "model.txt").read_text() == "again"
     assert store.lookup(parts()).hit is not None
+
+
+def test_leftovers_of_killed_runs_are_swept_but_no_output_and_no_try_in_progress(store):
+    fill(store, parts())
+    replaced = store.entry_dir(parts()).with_name(f"{parts().key}.old-4711")
+    replaced.mkdir()
+    old, young, busy = (parts(section={"lr": lr}) for lr in (1, 2, 3))
+    for p in (old, young, busy):
+        store.partial(p).mkdir()
+    day = time.time() - 15 * 86400
+    for p in (old, busy):
+        os.utime(store.partial(p), (day, day))
+    with store.lock(busy):
+        assert sorted(store.sweep()) == sorted([replaced, store.partial(old)])
+    assert store.partial(young).is_dir() and store.partial(busy).is_dir()
+    assert store.lookup(parts()).hit is not None
+    assert store.sweep(older_than=-1) and not list(store.root.glob("*/*.partial"))

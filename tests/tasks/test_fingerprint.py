@@ -1,5 +1,11 @@
 """A stage's code is its module and the core files that it reaches, without comments and docstrings."""
 
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from sear_core.errors import InputError
 from tasks import fingerprint
 
 
@@ -26,5 +32,51 @@ def test_library_versions_are_those_installed():
 
 def test_the_report_is_made_anew_when_its_template_or_its_plots_change():
     files = fingerprint.code_fingerprint("tasks.report", ("tasks/templates/*",))
-    assert {"tasks/plots.py", "tasks/report_html.py", "tasks/templates/report.html.j2"} <= set(files)
+    assert {"tasks/plots.py", "tasks/report_html.py", "tasks/templates/run.html.j2"} <= set(files)
     assert "tasks/model_registry.py" not in files
+
+
+def test_a_plug_ins_code_counts_with_what_it_imports_from_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    package = tmp_path / "ours_rewards"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "steps.py").write_text("from . import words\n\nclass Reward:\n    pass\n")
+    (package / "words.py").write_text("BAD = ['bad']\n")
+    (package / "unrelated.py").write_text("")
+
+    def now():
+        fingerprint.file_hash.cache_clear()
+        return fingerprint.plug_in_hash("ours_rewards.steps:Reward")
+
+    before = now()
+    (package / "unrelated.py").write_text("x = 1\n")
+    assert now() == before
+    (package / "words.py").write_text("BAD = ['bad', 'worse']\n")
+    assert now() != before
+
+
+def test_the_policys_key_holds_a_plug_in_and_a_local_prover(tmp_path, monkeypatch):
+    from tasks import policy
+    from tasks.config import ModelConfig, PolicyConfig
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / "my_own_steps.py").write_text("class Reward:\n    pass\n")
+    (tmp_path / "prover").mkdir()
+    (tmp_path / "prover" / "config.json").write_text("{}")
+
+    def outside(**options):
+        stage = policy.stage("sear", PolicyConfig(**options), ModelConfig(), 0)
+        return policy.outside(stage, {}, None)
+
+    assert outside() == {}
+    found = outside(process_reward="my_own_steps:Reward", prover=str(tmp_path / "prover"))
+    assert found.keys() == {"plug-in", "prover"} and all(found.values())
+    with pytest.raises(
+        InputError, match="defines no 'Rewards'; did you mean 'Reward'"
+    ):  # before anything runs
+        policy.stage("sear", PolicyConfig(process_reward="my_own_steps:Rewards"), ModelConfig(), 0)
+    with pytest.raises(ValidationError, match="did you mean 'forced_answer'"):
+        PolicyConfig(process_reward="forced_answers")

@@ -12,9 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 from sear_core.errors import InputError
+from tasks import worker
+from tasks.config import StageLimits
 from tasks.handles import Handle
-from tasks.launch import launch
-from tasks.stage import Job, Stage, StageFailed
+from tasks.launch import launch, warm_up
+from tasks.stage import Job, Stage, StageFailed, Transient
+from tasks.tracking import Stopped
 
 TOY = """
 import errno, os, sys, time
@@ -34,11 +37,24 @@ def compute(job):
         os._exit(3)
     if how == "full":
         raise OSError(errno.ENOSPC, "No space left on device", "weights")
-    if how == "hangs":
+    if how == "spawns":  # in a session of its own, as torch's elastic launcher does
+        import subprocess
+        child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        (job.out / "grandchild").write_text(str(child.pid))
+    if how in ("hangs", "spawns"):
         time.sleep(600)
     Path(job.out / "made").write_text(job.inputs["prepare"].md5)
     return {"metrics": {"answer": 42.0}, "name": job.name + job.arm}
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fork_server():
+    """One that has imported what the toy needs, so that a child starts at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setattr(worker, "PRELOAD", ["tasks.worker", "mlflow"])
+        warm_up(SimpleNamespace(launcher="process", threads=1))
 
 
 @pytest.fixture
@@ -48,7 +64,9 @@ def start(tmp_path: Path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])]))
 
-    def started(launcher: str, how: str, cancelled: threading.Event | None = None) -> dict:
+    def started(
+        launcher: str, how: str, cancelled: threading.Event | None = None, minutes: float | None = None
+    ) -> dict:
         stage = Stage("toy", "toy_heavy_stage", Handle, {"how": how}, heavy=True)
         (tmp_path / "out").mkdir()
         job = Job(
@@ -61,7 +79,8 @@ def start(tmp_path: Path, monkeypatch):
         )
         context = SimpleNamespace(
             launcher=launcher, threads=1, cancelled=cancelled or threading.Event(),
-            tracker=SimpleNamespace(uri="sqlite:///none"),
+            tracker=SimpleNamespace(uri="sqlite:///none"), why_cancelled="another stage failed",
+            limit=lambda name: StageLimits(timeout_minutes=minutes),
         )  # fmt: skip
         return launch(stage, job, context)
 
@@ -102,13 +121,21 @@ def test_a_stage_is_stopped_when_another_has_failed(start, tmp_path):
         cancelled.set()
 
     threading.Thread(target=cancel, daemon=True).start()
-    with pytest.raises(StageFailed, match="stopped, because another stage failed"):
+    with pytest.raises(Stopped, match="stopped, because another stage failed"):
         start("process", "hangs", cancelled)
     pid = int((tmp_path / "out" / "pid").read_text())
     deadline = time.monotonic() + 5
     while _alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(pid)
+
+
+def test_a_stage_over_its_time_out_is_stopped_with_all_that_it_started(start, tmp_path):
+    with pytest.raises(Transient, match=r"over its time-out of 0\.1 minutes, and stopped"):
+        start("inprocess", "spawns", minutes=0.1)
+    pids = [int((tmp_path / "out" / name).read_text()) for name in ("pid", "grandchild")]
+    _until(lambda: not any(map(_alive, pids)), 5)
+    assert not any(map(_alive, pids)) and os.getpid() not in pids
 
 
 PARENT = """
@@ -127,6 +154,7 @@ def test_a_child_ends_with_a_parent_that_was_killed(tmp_path):
     (tmp_path / "out").mkdir()
     job = {
         "module": "toy_heavy_stage", "compute": "compute", "name": "toy", "arm": "", "section": {"how": "hangs"},
+        "key": "", "resumed": 0,
         "out": str(tmp_path / "out"), "root": str(tmp_path), "threads": None, "inputs": {}, "run_id": None,
         "tracking_uri": "sqlite:///none",
     }  # fmt: skip

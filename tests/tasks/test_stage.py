@@ -2,6 +2,8 @@
 
 import errno
 import sys
+import threading
+import time
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +14,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from sear_core.errors import InputError
 from tasks import cache
+from tasks.config import StageLimits
 from tasks.handles import ModelVersion
 from tasks.progress import Progress
-from tasks.stage import RunContext, Stage, StageFailed, finite, flat, run_stage
+from tasks.stage import RunContext, Stage, StageFailed, Transient, finite, flat, run_stage
 from tasks.tracking import CACHED_TAG, Tracker
 from tasks.workspace import Workspace
 
@@ -108,6 +111,53 @@ def test_a_stage_from_the_store_is_not_computed_and_its_child_run_says_who_did(t
     assert child.data.tags[CACHED_TAG] == first.run_id != child.info.run_id
     assert child.data.metrics == {"loss": 1.0, "accuracy": 0.5}
     assert [(o.cached, o.reason) for o in ctx.outcomes] == [(True, "unchanged")]
+
+
+def test_of_two_runs_that_want_the_same_one_computes_and_the_other_waits_and_takes_it(
+    tracked, toy, monkeypatch
+):
+    begun, compute = threading.Event(), toy.compute
+
+    def slow(job):
+        begun.set()
+        time.sleep(1)
+        return compute(job)
+
+    monkeypatch.setattr(toy, "compute", slow)
+    said, both = [], []
+    contexts = [context(tracked), context(tracked)]
+    monkeypatch.setattr(contexts[1].progress, "say", said.append)
+    first = threading.Thread(target=lambda: both.append(run_stage(stage("shared"), {}, contexts[0])))
+    first.start()
+    assert begun.wait(30)
+    both.append(run_stage(stage("shared"), {}, contexts[1]))
+    first.join()
+    assert both[0] == both[1] and len(toy.calls) == 1
+    assert said[0] == "shared: another run is computing the same; waiting for it"
+    assert [c.outcomes[0].cached for c in contexts] == [False, True]
+
+
+def test_a_stage_that_died_is_tried_again_as_often_as_its_limits_say(tracked, toy, monkeypatch):
+    compute, tries = toy.compute, []
+
+    def dies_twice(job):
+        tries.append(job.name)
+        if len(tries) < 3:
+            compute(job)
+            raise Transient("its process was killed")
+        return compute(job)
+
+    monkeypatch.setattr(toy, "compute", dies_twice)
+    with pytest.raises(Transient):
+        run_stage(stage("dying.a"), {}, context(tracked, limits={"dying.a": StageLimits(retries=0)}))
+    tries.clear()
+    ctx = context(tracked, limits={"dying": StageLimits(retries=2)})
+    run_stage(stage("dying.b"), {}, ctx)
+    assert len(tries) == 3 and toy.resumed  # it went on from what the broken-off try had left
+    (child,) = children(ctx)
+    assert (child.info.status, child.data.tags["sear.retries"]) == ("FINISHED", "2")
+    history = ctx.tracker.client.get_metric_history(child.info.run_id, "loss")
+    assert [(p.step, p.value) for p in history] == [(1, 2.0), (2, 1.0)]
 
 
 def test_another_config_value_or_force_computes_anew(tracked, toy):

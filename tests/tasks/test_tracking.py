@@ -50,18 +50,46 @@ def test_a_run_whose_process_is_gone_is_closed_as_killed_and_others_are_not(trac
     assert [status(tracker, run) for run in (mine, gone, elsewhere)] == ["RUNNING", "KILLED", "RUNNING"]
     assert tracker.close_abandoned() == 0
     for run in (mine, elsewhere):
-        tracker.end(run.run_id, ok=True)
+        tracker.end(run.run_id)
 
 
-def test_a_child_run_ends_finished_or_failed_under_its_parent(tracker):
+def test_a_child_run_ends_finished_failed_or_killed_under_its_parent(tracker):
     parent = tracker.start_parent("parent", {"arm": "sear"})
-    with tracker.child("good", parent.run_id, {}) as good:
+    with tracker.child("good", parent, {}) as good:
         assert status(tracker, good) == "RUNNING"
-    with pytest.raises(KeyboardInterrupt), tracker.child("bad", parent.run_id, {}) as bad:
+    with pytest.raises(ValueError), tracker.child("bad", parent, {}) as bad:
+        raise ValueError
+    with pytest.raises(KeyboardInterrupt), tracker.child("cut", parent, {}) as cut:
         raise KeyboardInterrupt
-    assert (status(tracker, good), status(tracker, bad)) == ("FINISHED", "FAILED")
+    assert [status(tracker, run) for run in (good, bad, cut)] == ["FINISHED", "FAILED", "KILLED"]
     assert tracker.client.get_run(bad.run_id).data.tags[MLFLOW_PARENT_RUN_ID] == parent.run_id
-    tracker.end(parent.run_id, ok=True)
+    tracker.end(parent.run_id)
+
+
+def test_the_same_call_goes_on_with_its_interrupted_run_and_its_curves(tracker):
+    first = tracker.start_parent("first", {"seed": "0"}, call="c")
+    with pytest.raises(KeyboardInterrupt), tracker.child("policy", first, {"sear.key": "k"}) as cut:
+        cut.params({"lr": 0.1})
+        for step in (1, 2, 3):
+            cut.metrics({"loss": 10.0 - step}, step)
+        raise KeyboardInterrupt
+    tracker.end(first.run_id, KeyboardInterrupt())
+    assert tracker.start_parent("other", {}, call="d").run_id != first.run_id  # another call
+    again = tracker.start_parent("again", {"seed": "0"}, call="c")
+    assert (again.run_id, again.resumed, status(tracker, again)) == (first.run_id, 1, "RUNNING")
+    with tracker.child("policy", again, {"sear.key": "k"}) as log:
+        assert log.run_id == cut.run_id
+        log.params({"lr": 0.1, "workers": 2})
+        for step in (3, 4):  # from the checkpoint at step 2 on
+            log.metrics({"loss": 10.0 - step}, step)
+    with tracker.child("policy", again, {"sear.key": "changed"}) as other:
+        assert other.run_id != cut.run_id
+    tracker.end(again.run_id)
+    run = tracker.client.get_run(cut.run_id)
+    assert (run.info.status, run.data.tags["sear.resumed"]) == ("FINISHED", "1")
+    history = tracker.client.get_metric_history(cut.run_id, "loss")
+    assert [(p.step, p.value) for p in history] == [(1, 9.0), (2, 8.0), (3, 7.0), (4, 6.0)]  # no step twice
+    assert tracker.start_parent("new", {}, call="c").run_id != first.run_id  # it has finished
 
 
 def test_only_finite_numbers_are_logged_under_names_that_mlflow_takes(tracker):
@@ -79,7 +107,7 @@ def test_only_finite_numbers_are_logged_under_names_that_mlflow_takes(tracker):
     found = tracker.client.get_run(run.run_id).data.metrics
     assert len(found) == 1002 and found["a b"] == 1 and found["x_y"] == 2.5
     assert clean_metric_name("dsr.a(b)") == "dsr.a_b_"
-    tracker.end(run.run_id, ok=True)
+    tracker.end(run.run_id)
 
 
 def test_a_final_figure_that_differs_from_its_curve_ends_the_curve(tracker):
@@ -90,7 +118,7 @@ def test_a_final_figure_that_differs_from_its_curve_ends_the_curve(tracker):
     assert found == {"loss": 3.0, "train_loss": 2.5, "accuracy": 0.5}
     assert [p.step for p in tracker.client.get_metric_history(run.run_id, "loss")] == [5]
     assert [p.step for p in tracker.client.get_metric_history(run.run_id, "train_loss")] == [5, 5]
-    tracker.end(run.run_id, ok=True)
+    tracker.end(run.run_id)
 
 
 def test_the_first_version_is_candidate_and_champion_only_where_promoted(tracker, tmp_path):
@@ -102,17 +130,23 @@ def test_the_first_version_is_candidate_and_champion_only_where_promoted(tracker
     assert linked.stat().st_ino == (tmp_path / "pyfunc" / "MLmodel").stat().st_ino  # stored once
 
     def register(md5, promote):
-        tags = {"sear.md5": md5, "metric.dsr": "0.750000", "sear.evaluation": "e"}
-        return model_registry.register(tracker.uri, "toy", source, run.run_id, tags, promote)
+        tags = {"sear.md5": md5, "metric.dsr": "0.750000"}
+        version = model_registry.create(
+            tracker.uri, "toy", source, run.run_id, tags | {"sear.key": f"k-{md5}"}
+        )
+        model_registry.set_aliases(tracker.uri, "toy", version, promote)
+        return version
 
     first, second, third = register("a", False), register("b", True), register("c", False)
     assert (first, second, third) == ("1", "2", "3")
     candidate = model_registry.by_alias(tracker.uri, "toy", model_registry.CANDIDATE)
     champion = model_registry.by_alias(tracker.uri, "toy", model_registry.CHAMPION)
     assert (candidate.version, candidate.md5) == ("3", "c")
-    assert (champion.version, champion.metrics, champion.evaluation) == ("2", {"dsr": 0.75}, "e")
+    assert (champion.version, champion.metrics) == ("2", {"dsr": 0.75})
     assert model_registry.by_alias(tracker.uri, "toy", "nobody") is None
-    assert model_registry.version_exists(tracker.uri, "toy", "3")
-    assert not model_registry.version_exists(tracker.uri, "toy", "4")
-    assert not model_registry.version_exists(tracker.uri, "other", "1")
-    tracker.end(run.run_id, ok=True)
+    assert [model_registry.of_key(tracker.uri, "toy", key) for key in ("k-b", "k-z", "")] == ["2", None, None]
+    third = model_registry.by_version(tracker.uri, "toy", "3")
+    assert third is not None and third.md5 == "c"
+    assert model_registry.by_version(tracker.uri, "toy", "4") is None
+    assert model_registry.by_version(tracker.uri, "other", "1") is None
+    tracker.end(run.run_id)

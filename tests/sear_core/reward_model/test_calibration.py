@@ -11,7 +11,7 @@ from sear_core.reward_model.calibration import (
     reliability,
     sigmoid,
 )
-from sear_core.reward_model.helpfulness import pair_metrics
+from sear_core.reward_model.helpfulness import pair_metrics, pair_temperature
 
 
 def test_sigmoid_by_hand_and_without_overflow():
@@ -47,6 +47,13 @@ def test_soft_labels_are_fitted_too():
 def test_auroc_by_hand_and_unknown_with_one_class():
     assert auroc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 0.9]) == pytest.approx(0.75)  # 3 of 4 pairs in order
     assert math.isnan(auroc([0.1, 0.2], [0, 0.5]))
+
+
+def test_the_temperature_of_pairs_softens_a_model_that_is_too_sure_and_never_sharpens_one():
+    # margins of ±4, 3 of 4 right: σ(4 / T) = 3/4 at 4 / T = log 3, T = 3.641
+    assert pair_temperature([4.0, 4.0, 4.0, -4.0]) == pytest.approx(4 / math.log(3), rel=1e-3)
+    assert pair_temperature([0.5, 0.5, 0.5, 0.5]) == 1.0  # all right: the best fit would be ever sharper
+    assert pair_temperature([]) == 1.0
 
 
 def test_pair_metrics_by_hand():

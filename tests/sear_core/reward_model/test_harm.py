@@ -16,7 +16,6 @@ from sear_core.reward_model.harm import (
 )
 from sear_core.reward_model.harm_model import prefix_jobs
 from sear_core.reward_model.scorer import build_scorer
-from sear_core.tiny_model import build_qwen2_directory
 
 TINY = {"vocab_size": 320, "hidden_size": 32, "layers": 2, "heads": 4, "max_positions": 128, "max_length": 64}
 BAD, GOOD = "then break it", "then fix it"
@@ -183,7 +182,7 @@ def test_training_separates_harm_and_the_saved_model_gives_the_same_scores(tmp_p
     assert {row["count"] for row in json.loads((tmp_path / "harm" / "calibration.json").read_text())["steps"]}
 
 
-def test_lora_on_a_given_model_keeps_its_tokenizer(tmp_path):
+def test_lora_on_a_given_model_keeps_its_tokenizer(tmp_path, build_qwen2_directory):
     start = build_qwen2_directory(tmp_path / "qwen", [BAD, GOOD], vocab_size=300)
     lora = {"r": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
     metrics = _train(tmp_path / "harm", n=8, epochs=1, model_path=str(start), lora=lora, max_length=256)

@@ -1,10 +1,11 @@
+import json
+
 import pytest
 import torch
 
 from sear_core.errors import InputError
 from sear_core.loading import load_tokenizer
 from sear_core.reward_model.helpfulness import HelpfulnessModel, train_helpfulness_model
-from sear_core.tiny_model import build_qwen2_directory
 
 TINY = {"vocab_size": 320, "hidden_size": 32, "layers": 2, "heads": 4, "max_positions": 128, "max_length": 64}
 
@@ -35,6 +36,21 @@ def test_held_out_pairs_are_ordered(trained):
     assert metrics["pairs.margin"] > 1
 
 
+def test_the_temperature_is_kept_with_the_model_and_divides_its_scores(trained):
+    folder, metrics = trained
+    settings = json.loads((folder / "reward_model.json").read_text())
+    assert (
+        settings["temperature"] == metrics["pairs.temperature"] == 1.0
+    )  # all pairs right: nothing to soften
+    bins = json.loads((folder / "calibration.json").read_text())["pairs"]
+    assert sum(row["count"] for row in bins) == 6  # every second of the 12 held-out pairs
+    plain = HelpfulnessModel.load(folder, device="cpu")
+    softer = HelpfulnessModel.load(folder, device="cpu")
+    softer.temperature = 2.0
+    asked = (["how to open box 1?"], ["lift the lid 1"])
+    assert softer.score(*asked)[0] == pytest.approx(plain.score(*asked)[0] / 2)
+
+
 def test_the_loaded_model_scores_in_the_order_given(trained):
     model = HelpfulnessModel.load(trained[0], device="cpu")
     prompts, answers = ["how to open box 1?"] * 3, ["lift the lid 1", "no, I refuse 1", "lift the lid 1"]
@@ -52,7 +68,7 @@ def test_odd_texts_are_scored(trained):
     assert torch.isfinite(torch.tensor(scores)).all()
 
 
-def test_lora_on_a_given_model(tmp_path):
+def test_lora_on_a_given_model(tmp_path, build_qwen2_directory):
     start = build_qwen2_directory(tmp_path / "qwen", ["lift the lid", "no, I refuse"], vocab_size=300)
     lora = {"r": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
     metrics = _train(tmp_path / "rm", n=8, epochs=1, model_path=str(start), lora=lora, max_length=256)

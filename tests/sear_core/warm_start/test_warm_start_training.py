@@ -7,7 +7,7 @@ from transformers import TrainerCallback
 from sear_core.chat_format import render_completion, render_prompt
 from sear_core.errors import InputError
 from sear_core.loading import load_causal_lm, load_tokenizer
-from sear_core.tiny_model import build_qwen2_directory, build_tokenizer
+from sear_core.tiny_model import build_tokenizer
 from sear_core.warm_start.training import IGNORED, encode_rows, train_warm_start
 
 TINY = {"vocab_size": 300, "hidden_size": 32, "layers": 2, "heads": 4, "max_positions": 128, "max_length": 96}
@@ -92,7 +92,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path):
         assert torch.equal(weight, _weights(tmp_path / "cut")[name]), name
 
 
-def test_lora_is_merged_on_saving_and_a_given_model_is_the_start(tmp_path):
+def test_lora_is_merged_on_saving_and_a_given_model_is_the_start(tmp_path, build_qwen2_directory):
     start = build_qwen2_directory(tmp_path / "qwen", [row["prompt"] for row in _rows(4)], vocab_size=300)
     lora = {"r": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
     metrics = _train(tmp_path, model_path=str(start), lora=lora, max_length=256)

@@ -1,0 +1,87 @@
+"""What the commands share: their options, the workspace and config of a call, standard output for JSON alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from flows.config import PipelineConfig
+    from tasks.workspace import Workspace
+
+Preset = Annotated[str | None, Parameter(help="A named config: demo (default), smoke, public, qwen2.5-1.5b.")]
+ConfigFile = Annotated[
+    Path | None, Parameter(name="--config", help="A TOML config file instead of a preset.")
+]
+Sets = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative="", help="Change one key, such as --set policy.updates=50; repeatable."),
+]
+Start = Annotated[
+    str | None, Parameter(name="--from", help="Compute this stage and all that hangs on it anew.")
+]
+Until = Annotated[str | None, Parameter(help="Stop after this stage.")]
+Fresh = Annotated[bool, Parameter(negative="", help="Use nothing from the store.")]
+Json = Annotated[
+    bool,
+    Parameter(name="--json", negative="", help="One JSON object on standard output, nothing else there."),
+]
+
+
+def find_workspace() -> Workspace:
+    from flows.environment import prepare
+    from tasks.workspace import Workspace
+
+    workspace = Workspace.find()
+    prepare(workspace)
+    return workspace
+
+
+def load(
+    preset: str | None, file: Path | None, sets: list[str] | None, model: str | None = None
+) -> tuple[Workspace, PipelineConfig]:
+    """The workspace and config of a call; `model`: another one that it names, which may be on the hub."""
+    from flows.config import load_config
+    from flows.environment import prepare
+    from flows.models import is_hub_name
+    from sear_core.model_directory import check_model_directory
+    from tasks.workspace import Workspace
+
+    settings = load_config(preset, file, sets)
+    workspace = Workspace.find()
+    models = (settings.warm_start.model.path, settings.reward_model.model.path)
+    for path in models:
+        if path is not None:
+            check_model_directory(path)
+    local = all(path is None or Path(path).exists() for path in models)
+    prepare(workspace, offline=local and (model is None or not is_hub_name(model)))
+    return workspace, settings
+
+
+@contextmanager
+def standard_output_for(as_json: bool) -> Iterator[Callable[[Any], None]]:
+    """With `--json`, whatever libraries print goes to standard error; only `emit` reaches standard output."""
+    if not as_json:
+        yield lambda value: None
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+
+    def emit(value: Any) -> None:
+        sys.stdout.flush()
+        os.write(kept, (json.dumps(value, indent=1) + "\n").encode())
+
+    try:
+        yield emit
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
