@@ -70,7 +70,7 @@ def mlflow_store(uri: str) -> Check:
 
     try:
         with closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=TIMEOUT)
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=TIMEOUT)
         ) as database:
             (revision,) = database.execute("select version_num from alembic_version").fetchone()
             (runs,) = database.execute("select count(*) from runs").fetchone()

@@ -2,7 +2,10 @@
 
 import http.server
 import sqlite3
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +84,27 @@ def test_the_sqlite_store_is_checked_by_its_schema(tmp_path):
     with sqlite3.connect(path) as database:
         database.execute("update alembic_version set version_num = ?", (services.schema_head(),))
     assert services.mlflow_store(uri).status == "ok"
+
+
+def test_a_store_whose_writer_was_killed_is_taken_up(tmp_path):
+    """A killed writer leaves its journal; only a connection that may write can roll it back."""
+    path = tmp_path / "mlflow.db"
+    with sqlite3.connect(path) as database:
+        database.execute("create table alembic_version (version_num text)")
+        database.execute("create table runs (id text)")
+        database.execute("insert into alembic_version values (?)", (services.schema_head(),))
+    writer = f"""
+import os, signal, sqlite3
+database = sqlite3.connect({str(path)!r}, isolation_level=None)
+database.execute("pragma cache_size = 1")
+database.execute("begin immediate")
+database.executemany("insert into runs values (?)", (("x" * 1000,) for _ in range(500)))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", writer], check=False)
+    assert Path(f"{path}-journal").stat().st_size > 0
+    check = services.mlflow_store(f"sqlite:///{path}")
+    assert (check.status, check.detail) == ("ok", f"{path}, 0 runs")
 
 
 def test_the_schema_read_off_the_migrations_is_the_one_that_mlflow_makes(tmp_path):
