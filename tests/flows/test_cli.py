@@ -191,10 +191,11 @@ def test_a_planted_think_tag_closes_the_data_gate_before_anything_is_trained(run
     )  # fmt: skip
     assert (called.code, called.out) == (1, "")
     last = called.err.strip().splitlines()[-1]
-    assert last.startswith("failed: the data gate is closed: evaluation: expect_column_values_to_"), (
-        called.err
-    )
-    assert "failed for 1 rows, such as evaluation:" in last and "Data Docs:" in last
+    assert last.startswith(
+        "failed: the data gate is closed: evaluation: not so: no prompt holds a chat or reasoning token"
+    ), called.err
+    assert "[expect_column_values_to_be_in_set(prompt_has_control_token)]: 1 row, such as evaluation:" in last
+    assert "Data Docs:" in last
     assert row["prompt"] not in called.err and "Traceback" not in called.err
     assert not (workspace / ".sear" / "store" / "warm_start").exists()
     assert not list((workspace / ".sear" / "store" / "validate").glob("*/entry.json"))
