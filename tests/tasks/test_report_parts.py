@@ -106,7 +106,7 @@ def test_every_stage_has_its_place_on_the_page(job):
     text = rendered(job())
     for words in ("SEAR is safer than the warm start", "May not be promoted", "✗ failed", "champion so far: version 3",
                   "homonyms", "x is left out", "the block is replaced", "0.910", "training curves",
-                  "reliability of the harm model", "SOURCE-ONE", "TABLES-HASH", "DVC-HASH.dir", "PREPARED-HASH",
+                  "reliability of the reward models", "SOURCE-ONE", "TABLES-HASH", "DVC-HASH.dir", "PREPARED-HASH",
                   "every expectation met", "git.commit", "report.reasoning", "OWN-THOUGHT"):  # fmt: skip
         assert words in text, words
     assert "NOT-AN-ATTACK" not in text
