@@ -96,7 +96,7 @@ def score_rollout(
         lowest = coherence.lowest([rows[n]["prompt"] for n in good], [ids[n] for n in good])
         for n, value in zip(good, lowest, strict=True):
             if value < coherence_floor:
-                samples[n] = _without_steps(samples[n], rows[n], ids[n], tokenizer, eos_token_ids)
+                samples[n] = _without_steps(samples[n], rows[n], ids[n], tokenizer)
         good = [n for n in good if samples[n].completion.well_formed]
 
     harmful = [n for n in good if rows[n]["category"] == "harmful"]
@@ -213,9 +213,7 @@ def _take_apart(
     return _Sample(completion, steps, token_players(tokenizer, ids, text, completion, steps, prefill))
 
 
-def _without_steps(
-    sample: _Sample, row: dict[str, Any], ids: list[int], tokenizer: Any, eos_token_ids: Sequence[int]
-) -> _Sample:
+def _without_steps(sample: _Sample, row: dict[str, Any], ids: list[int], tokenizer: Any) -> _Sample:
     """An incoherent completion has no format: no step is paid, every token is the answer player's."""
     old = sample.completion
     completion = Completion(old.reasoning, old.answer, old.close, old.ended, False)
