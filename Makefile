@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # For a CUDA build of torch, change the line of torch in constraints.txt (README, "On a GPU").
 
-.PHONY: setup run test test-all check ui clean help
+.PHONY: setup run test test-all check ui servers clean help
 .DEFAULT_GOAL := help
 
 help:          ## list the targets
@@ -37,6 +37,9 @@ check: setup   ## exactly what CI runs: lint, format, types, layers, tests
 
 ui: setup      ## MLflow's pages on the default store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
+
+servers: setup ## Prefect, MLflow, PostgreSQL and an S3 store as local processes, to try a team's set-up without Docker
+	$(BIN)/python -m flows.servers
 
 clean:         ## remove caches and build leftovers; never data, runs or the store
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache build *.egg-info

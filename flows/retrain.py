@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +18,22 @@ from typing import Any
 from filelock import FileLock
 from prefect import flow
 from prefect.input import RunInput
+from prefect.runtime import deployment
 
 from flows.config import PipelineConfig, load_config
 from flows.notify import notify
 from flows.plan import plan
 from flows.run import run
+from flows.services import public
 from sear_core.errors import InputError
 from tasks import lineage
+from tasks.processes import stop_tree
 from tasks.stage import StageFailed
 from tasks.tracking import Tracker
 from tasks.workspace import Workspace
 
 SKIPPED_TAG, DATA_TAG = "sear.skipped", "data.commit"
+POLL_SECONDS = 10  # how often a paused run looks for its answer
 
 
 class Approval(RunInput):
@@ -62,12 +68,37 @@ def retrain(
             model |= approve(workspace, settings, str(model["version"]))
         _tag(settings, workspace, result["run_id"], commit)
     except BaseException as error:
-        notify(f"{title}: failed", f"{type(error).__name__}: {str(error)[:1500]}")
+        tell(f"{title}: failed", f"{type(error).__name__}: {public(str(error))[:1500]}")
         raise
     how = "promoted" if model.get("promoted") else "not promoted"
     reasons = "\n".join(model.get("reasons", []))
-    notify(f"{title}: version {model.get('version', '–')} {how}", f"run {result['run_id']}\n{reasons}")
+    tell(f"{title}: version {model.get('version', '–')} {how}", f"run {result['run_id']}\n{reasons}")
     return result
+
+
+def tell(title: str, body: str) -> None:
+    """To the people of APPRISE_URLS; a served run also tells where `sear schedule` was called."""
+    notify(title, body)
+    if deployment.id:
+        print(f"{title}\n{body}", file=sys.stderr, flush=True)
+
+
+def update(command: list[str], folder: Path) -> None:
+    """Run the update command; whatever interrupts it stops it with all that it started. Raises StageFailed."""
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said, start_new_session=True)
+        except OSError as error:
+            raise StageFailed(f"retrain.update {command[0]!r}: {error.strerror}") from None
+        try:
+            code = process.wait()
+        except BaseException:
+            stop_tree(process.pid)
+            raise
+        said.seek(0)
+        if code:
+            text = said.read().strip()[-500:]
+            raise StageFailed(f"retrain.update {' '.join(command)!r} ended with exit code {code}: {text}")
 
 
 @contextmanager
@@ -96,12 +127,7 @@ def new_data(settings: PipelineConfig, workspace: Workspace) -> Iterator[tuple[P
         lineage.worktree(workspace.root, tree, "HEAD", settings.retrain.branch),
     ):
         ensure_sources(tree)
-        done = subprocess.run(settings.retrain.update, cwd=tree, capture_output=True, text=True)
-        if done.returncode:
-            raise StageFailed(
-                f"retrain.update {' '.join(settings.retrain.update)!r} ended with exit code {done.returncode}: "
-                f"{done.stderr.strip()[-500:]}"
-            )
+        update(settings.retrain.update, tree)
         add(tree)
         if remotes(tree):
             dvc(tree, "push", "data.dvc")
@@ -150,7 +176,7 @@ def approve(workspace: Workspace, settings: PipelineConfig, version: str) -> dic
     try:
         answer: Any = pause_flow_run(
             wait_for_input=Approval.with_initial_data(description=waits, promote=False),
-            timeout=int(settings.retrain.approval_hours * 3600), poll_interval=10,
+            timeout=int(settings.retrain.approval_hours * 3600), poll_interval=POLL_SECONDS,
         )  # fmt: skip
     except FlowPauseTimeout:
         return {

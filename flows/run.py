@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import services
@@ -33,7 +34,7 @@ from tasks.launch import warm_up
 from tasks.lineage import environment, git_tags, tree_patch
 from tasks.progress import Progress
 from tasks.stage import RunContext, Stage, core_cover
-from tasks.tracking import STAGE_TAG, RunLog, Tracker, is_interruption, tracking_uri
+from tasks.tracking import STAGE_TAG, RunLog, Stopped, Tracker, is_interruption, tracking_uri
 from tasks.workspace import Workspace
 
 # What the parent run carries, so that the run list is enough to compare.
@@ -42,6 +43,9 @@ HEADLINE = (
     "malformed_rate", "correct.", "accuracy", "perplexity", "bits_per_byte", "minimum_detectable.", "worst_slice.",
     "reward_agreement", "overpaid_rate", "value_agreement",
 )  # fmt: skip
+
+
+CANCELLED = "the flow run was cancelled in Prefect"
 
 
 def prefect_task(stage: Stage) -> Any:
@@ -163,7 +167,7 @@ def pipeline(
             context.progress.say(f"goes on with the interrupted run {parent.run_id[:8]}")
         log_config(parent, settings, tree_patch(workspace.root) if shared["git.dirty"] == "true" else "")
         warm_up(context)
-        watch_for_cancellation(context, str(flow_run.id or ""))
+        watch_for_cancellation(context, {str(flow_run.id or ""), str(flow_run.root_flow_run_id or "")} - {""})
         nodes, _ = merge([chosen.dag])
         found = execute(nodes, context, settings.workers, done)
         handles = {node.stage.name: found[node.id] for node in nodes}
@@ -173,27 +177,29 @@ def pipeline(
         context.progress.stop()
     except BaseException as error:
         context.progress.stop()
+        if isinstance(error, Stopped) and context.why_cancelled == CANCELLED:
+            error.flow_run_id = str(flow_run.id)
         tracker.end(parent.run_id, error)
         raise
     tracker.end(parent.run_id)
     return result
 
 
-def watch_for_cancellation(context: RunContext, flow_run_id: str, seconds: float = 5.0) -> None:
-    """Stop the stages' processes once the flow run is cancelled in Prefect's UI.
+def watch_for_cancellation(context: RunContext, flow_runs: Iterable[str], seconds: float = 5.0) -> None:
+    """Stop the stages' processes once the flow run, or the one that it is part of, is cancelled in Prefect's UI.
 
     Prefect itself stops only what its runners and workers have started. The temporary server has no UI.
     """
-    if not os.environ.get("PREFECT_API_URL") or not flow_run_id:
+    if not os.environ.get("PREFECT_API_URL"):
         return
 
     def watch() -> None:
         with get_client(sync_client=True) as client:
             while not context.cancelled.wait(seconds):
                 with suppress(Exception):  # a server that is away for a moment cancels nothing
-                    state = client.read_flow_run(UUID(flow_run_id)).state
-                    if state is not None and (state.is_cancelling() or state.is_cancelled()):
-                        context.why_cancelled = "the flow run was cancelled in Prefect"
+                    states = [client.read_flow_run(UUID(name)).state for name in flow_runs]
+                    if any(state and (state.is_cancelling() or state.is_cancelled()) for state in states):
+                        context.why_cancelled = CANCELLED
                         context.cancelled.set()
 
     threading.Thread(target=watch, daemon=True).start()
@@ -273,7 +279,23 @@ def run(
     started = time.perf_counter()
     check(workspace)
     sized = pipeline.with_options(task_runner=task_runner(settings.workers))
-    return sized(settings.model_dump(mode="json"), str(workspace.root), start, until, fresh, quiet, started)
+    try:
+        return sized(
+            settings.model_dump(mode="json"), str(workspace.root), start, until, fresh, quiet, started
+        )
+    except Stopped as error:
+        settle(error)
+        raise
+
+
+def settle(error: Stopped) -> None:
+    """A flow run that was cancelled in Prefect becomes Cancelled there: from Cancelling on its engine fails nothing."""
+    if error.flow_run_id:
+        with (
+            suppress(Exception),
+            get_client(sync_client=True) as client,
+        ):  # the server's own time-out does it later
+            client.set_flow_run_state(UUID(error.flow_run_id), Cancelled(message=str(error)), force=True)
 
 
 def task_runner(workers: int) -> Any:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import socket
-import subprocess
+import platform
+import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from flows.servers import prefect_server
 from sear_core.errors import InputError
 from tasks.workspace import Workspace
-
-START_SECONDS = 120.0
 
 
 def check_cron(cron: str) -> None:
@@ -42,25 +43,23 @@ def server(workspace: Workspace) -> Iterator[str]:
             raise InputError(f"{check.name}: {check.detail}; {check.mend}")
         yield url
         return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    url = f"http://127.0.0.1:{port}/api"
+    workspace.locks.mkdir(parents=True, exist_ok=True)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while prefect(url, workspace.prefect_home).status == "fail":
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise InputError("the Prefect server did not start; `prefect server start` says why")
-            time.sleep(0.5)
+        lock = FileLock(workspace.locks / "schedule.lock").acquire(timeout=0)
+    except Timeout:  # two servers on one database would both schedule
+        raise InputError(
+            f"{workspace.root}: another `sear schedule` serves this checkout on a server of its own; stop it, or start "
+            "one server for both (`prefect server start`) and set PREFECT_API_URL"
+        ) from None
+    with lock, prefect_server(workspace.prefect_home) as url:
         yield url
-    finally:
-        from tasks.processes import stop_tree
 
-        stop_tree(process.pid)
+
+def deployment(workspace: Workspace, parameters: dict[str, Any]) -> str:
+    """Its name on the server: checkouts that share one, or two presets of a checkout, must not replace each other's."""
+    what = parameters.get("config") or parameters.get("preset") or "demo"
+    text = "\n".join([platform.node(), str(workspace.root), str(what)])
+    return f"retrain-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def schedule(workspace: Workspace, cron: str | None, every: float | None, parameters: dict[str, Any]) -> None:
@@ -71,20 +70,42 @@ def schedule(workspace: Workspace, cron: str | None, every: float | None, parame
         check_cron(cron)
     if every is not None and every <= 0:
         raise InputError(f"--every-minutes {every}: expected a positive number")
-    from tasks.processes import own
+    import asyncio
 
-    own()
+    from prefect.flows import EntrypointType
+    from prefect.runner import Runner
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from flows.retrain import retrain
+    from tasks import processes
 
+    terminated = False
+
+    class Served(Runner):
+        def handle_sigterm(self, *_: Any, **__: Any) -> None:
+            """As Ctrl-C: Prefect's own handler never awaits its `stop`."""
+            nonlocal terminated
+            terminated = True
+            signal.raise_signal(signal.SIGINT)
+
+    processes.own()
+    processes.sweep(workspace.root)
     with server(workspace) as url, temporary_settings({PREFECT_API_URL: url}):
         os.environ["PREFECT_API_URL"] = url  # for the flow runs' processes
-        print(f"retraining is served; Prefect's pages: {url.removesuffix('/api')}", file=sys.stderr)
-        interval = None if every is None else every * 60
-        retrain.serve(
-            name="retrain",
-            cron=cron,
-            interval=interval,
-            parameters={**parameters, "root": str(workspace.root)},
-        )
+        name = deployment(workspace, parameters)
+        runner = Served(name=name, limit=1)  # two of one project would wait for each other's stages
+        runner.add_flow(
+            retrain, name=name, cron=cron, interval=None if every is None else every * 60,
+            parameters={**parameters, "root": str(workspace.root)}, entrypoint_type=EntrypointType.MODULE_PATH,
+        )  # fmt: skip
+        when = f"cron {cron!r}" if cron else f"every {every:g} minutes"
+        print(f"retraining is served as {retrain.name}/{name}, {when}; Prefect's pages: "
+              + url.removesuffix("/api"), file=sys.stderr)  # fmt: skip
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            asyncio.run(runner.start())
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGTERM, before)
+            if terminated:
+                signal.raise_signal(signal.SIGTERM)  # for its own exit code
+            raise

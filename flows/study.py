@@ -149,7 +149,7 @@ def study(
     try:
         log_config(parent, settings)
         warm_up(context)
-        watch_for_cancellation(context, str(flow_run.id or ""))
+        watch_for_cancellation(context, {str(flow_run.id or "")} - {""})
         handles = execute(nodes, context, settings.workers, who.done, at=who.at, failed=who.failed)
         if not any(ids[f"evaluation.{m.arm}"] in handles for m, ids in zip(wanted, places, strict=True)):
             raise next(iter(who.errors.values()))

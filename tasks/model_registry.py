@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -132,8 +132,12 @@ def move_champion(uri: str, name: str, number: str, how: str, reason: str) -> Mo
         by = getpass.getuser()
     except (KeyError, OSError):  # no such user here
         by = str(os.getuid())
+    made = moves(versions(uri, name))
+    at = datetime.now(UTC)
+    if made:  # a clock that was set back must not turn the moves' order round
+        at = max(at, datetime.fromisoformat(made[-1].at) + timedelta(microseconds=1))
     move = Move(
-        datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),  # a tag's name takes no +
+        at.isoformat(timespec="microseconds").replace("+00:00", "Z"),  # a tag's name takes no +
         now.version if now else "", number, how, reason[:2000], by,
     )  # fmt: skip
     client.set_registered_model_alias(name, CHAMPION, number)
@@ -153,6 +157,15 @@ def moves(found: Iterable[Registered]) -> list[Move]:
     """Every move of the champion alias, the oldest first."""
     texts = [text for r in found for tag, text in r.tags.items() if tag.startswith(MOVE_TAG)]
     return sorted((Move(**json.loads(text)) for text in texts), key=lambda move: move.at)
+
+
+def restore(client: MlflowClient, found: Registered, folder: Path) -> bool:
+    """Have a version's files made again from what the store holds, where they lay on this disk and are gone."""
+    local = Path(found.source.removeprefix("file://"))
+    if not found.source.startswith(("file://", "/")) or (local / "MLmodel").is_file():
+        return False
+    link_or_upload(client, found.run_id, folder, local.name)
+    return True
 
 
 def link_or_upload(client: MlflowClient, run_id: str, folder: Path, name: str) -> str:

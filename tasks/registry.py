@@ -83,12 +83,17 @@ def compute(job: Job) -> dict[str, Any]:
 
 @task(name="register", cache_policy=NO_CACHE, persist_result=False)
 def run(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -> Handle:
-    """Register once; again only where the registry has lost the version."""
+    """Register once; again only where the registry has lost the version. Files that it has lost are linked again."""
     from tasks import model_registry
 
     handle = run_stage(stage, inputs, context)
     assert isinstance(handle, Registration)
-    if not model_registry.by_version(context.tracker.uri, handle.name, handle.version):
+    found = model_registry.by_version(context.tracker.uri, handle.name, handle.version)
+    if found is None:
         context.outcomes.pop()
         return run_stage(stage, inputs, replace(context, force=context.force | {stage.name}))
+    if model_registry.restore(context.tracker.client, found, Path(handle.path) / "pyfunc"):
+        context.progress.say(
+            f"register: the files of version {found.version} were gone, and are linked again"
+        )
     return handle

@@ -50,11 +50,32 @@ def configure(workspace: Workspace) -> str:
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         with FileLock(workspace.locks / "mlflow-database.lock"):
             MlflowClient(uri).search_experiments(max_results=1)
+    elif not uri.startswith(("http://", "https://")):
+        first_contact(uri)
     return uri
+
+
+def first_contact(uri: str, seconds: float = 60.0) -> None:
+    """Have the tables of a database server made. Another machine may be making them just now: then one of the two
+    fails for a moment, and finds them made a little later. No file lock reaches that far."""
+    from alembic.util import CommandError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            MlflowClient(uri).search_experiments(max_results=1)
+            return
+        except (MlflowException, SQLAlchemyError, CommandError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 class Stopped(RuntimeError):
     """A stage was stopped from outside: the run was cancelled, or another stage failed. Not its own fault."""
+
+    flow_run_id = ""  # of the Prefect flow run that was cancelled
 
 
 def is_interruption(error: BaseException) -> bool:
@@ -74,7 +95,14 @@ def experiment_id(client: MlflowClient, name: str, workspace: Workspace) -> str:
         if found is not None:
             return found.experiment_id
         location = None if is_remote(client.tracking_uri) else (workspace.mlruns / "artifacts").as_uri()
-        return client.create_experiment(name, artifact_location=location)
+        try:
+            return client.create_experiment(name, artifact_location=location)
+        except MlflowException as error:  # another checkout was quicker
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)
+            assert found is not None
+            return found.experiment_id
 
 
 def clean_metric_name(name: str) -> str:
@@ -89,12 +117,13 @@ class RunLog:
         self.client, self.run_id, self.resumed = client, run_id, resumed
         self._last: dict[str, int] | None = None  # metric -> its last step before the interruption
 
-    def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
+    def metrics(self, values: Mapping[str, Any], step: int = 0, after: int = 0) -> None:
         """Log the finite numbers among `values`; NaN means that something could not be scored, and is left out.
 
-        In a resumed run steps that are on a curve already are not logged again.
+        In a resumed run steps that are on a curve already are not logged again. after: a time in milliseconds that
+        the points are later than, whatever the clock says now: of one step MLflow shows the latest point.
         """
-        now = int(time.time() * 1000)
+        now = max(int(time.time() * 1000), after + 1)
         if self.resumed:
             last = self._steps_before()
             values = {k: v for k, v in values.items() if last.get(clean_metric_name(k), -1) < step}
@@ -122,16 +151,16 @@ class RunLog:
     def summary(self, values: Mapping[str, Any]) -> None:
         """Log a stage's final figures: at the end of its curve where a name has one, never before its start."""
         known = self.client.get_run(self.run_id).data.metrics
-        by_step: dict[int, dict[str, Any]] = {}
+        by_step: dict[tuple[int, int], dict[str, Any]] = {}
         for name, value in values.items():
-            name, step = clean_metric_name(name), 0
+            name, end = clean_metric_name(name), (0, 0)
             if name in known:
                 if known[name] == value:
                     continue
-                step = max(point.step for point in self.client.get_metric_history(self.run_id, name))
-            by_step.setdefault(step, {})[name] = value
-        for step, found in by_step.items():
-            RunLog(self.client, self.run_id).metrics(found, step)  # whatever was on the curves before
+                end = max((p.step, p.timestamp) for p in self.client.get_metric_history(self.run_id, name))
+            by_step.setdefault(end, {})[name] = value
+        for (step, last), found in by_step.items():
+            RunLog(self.client, self.run_id).metrics(found, step, last)  # whatever was on the curves before
 
     def params(self, values: Mapping[str, Any]) -> None:
         if self.resumed:

@@ -121,6 +121,32 @@ def test_a_final_figure_that_differs_from_its_curve_ends_the_curve(tracker):
     tracker.end(run.run_id)
 
 
+def test_a_clock_that_is_set_back_turns_no_curve_and_no_history_round(tracker, tmp_path, monkeypatch):
+    import time
+    from datetime import UTC, datetime
+
+    run = tracker._create("clock", {})
+    run.metrics({"loss": 3.0}, step=5)
+    real = time.time
+    monkeypatch.setattr("tasks.tracking.time.time", lambda: real() - 7200)
+    run.summary({"loss": 2.5})
+    assert tracker.client.get_run(run.run_id).data.metrics == {"loss": 2.5}
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return datetime(2001, 1, 1, tzinfo=UTC)
+
+    versions = [model_registry.create(tracker.uri, "clock", str(tmp_path), run.run_id, {}) for _ in range(3)]
+    model_registry.move_champion(tracker.uri, "clock", versions[0], "gate", "")
+    monkeypatch.setattr(model_registry, "datetime", Earlier)
+    model_registry.move_champion(tracker.uri, "clock", versions[1], "promote", "")
+    model_registry.move_champion(tracker.uri, "clock", versions[2], "promote", "")
+    moves = model_registry.moves(model_registry.versions(tracker.uri, "clock"))
+    assert [(move.before, move.after) for move in moves] == [("", "1"), ("1", "2"), ("2", "3")]
+    tracker.end(run.run_id)
+
+
 def test_the_first_version_is_candidate_and_champion_only_where_promoted(tracker, tmp_path):
     run = tracker._create("register", {})
     (tmp_path / "pyfunc").mkdir()
@@ -128,6 +154,10 @@ def test_the_first_version_is_candidate_and_champion_only_where_promoted(tracker
     source = model_registry.link_or_upload(tracker.client, run.run_id, tmp_path / "pyfunc", "model")
     linked = tracker.workspace.mlruns / "artifacts" / run.run_id / "artifacts" / "model" / "MLmodel"
     assert linked.stat().st_ino == (tmp_path / "pyfunc" / "MLmodel").stat().st_ino  # stored once
+    listed = model_registry.Registered("toy", "1", "a", source, run_id=run.run_id)
+    assert not model_registry.restore(tracker.client, listed, tmp_path / "pyfunc")
+    linked.unlink()
+    assert model_registry.restore(tracker.client, listed, tmp_path / "pyfunc") and linked.is_file()
 
     def register(md5, promote):
         tags = {"sear.md5": md5, "metric.dsr": "0.750000"}
