@@ -40,11 +40,10 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def check_free(name: str, port: int) -> None:
-    """Raises InputError where another process listens on that port."""
+def usual_port(name: str) -> int:
+    """The port that people know a server by, or another one where something listens there already."""
     with socket.socket() as probe:
-        if probe.connect_ex((HOST, port)) == 0:
-            raise InputError(f"{name}: port {port} of this machine is in use; stop what listens there")
+        return free_port() if probe.connect_ex((HOST, PORTS[name])) == 0 else PORTS[name]
 
 
 @contextmanager
@@ -108,7 +107,11 @@ def mlflow_server(
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port),
                "--artifacts-destination", artifacts, "--workers", str(workers)]  # fmt: skip
     # the database's URL holds a password, which a command line would show to everyone here
-    environment = {"MLFLOW_BACKEND_STORE_URI": store, **S3_KEYS}
+    environment = {
+        "MLFLOW_BACKEND_STORE_URI": store,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **S3_KEYS,
+    }
     if endpoint:
         environment["MLFLOW_S3_ENDPOINT_URL"] = endpoint
     with server("MLflow", command, folder / "mlflow.log", lambda: answers(f"{url}/health"), environment):
@@ -215,7 +218,7 @@ def _other_user(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Start all four on their usual ports, say how to use them, and run until interrupted."""
+    """Start all four, on their usual ports where those are free, say how to use them, and run until interrupted."""
     from filelock import FileLock, Timeout
 
     from flows.command_line import find_workspace
@@ -234,15 +237,15 @@ def main() -> None:
             stack.enter_context(FileLock(folder / "lock", timeout=0))
         except Timeout:
             raise InputError(f"{folder}: the servers of this checkout run already") from None
-        for name, port in PORTS.items():
-            check_free(name, port)
-        databases = stack.enter_context(postgres_server(private, ["mlflow", "prefect"], PORTS["postgres"]))
-        endpoint = stack.enter_context(s3_server(folder, PORTS["s3"]))
+        databases = stack.enter_context(
+            postgres_server(private, ["mlflow", "prefect"], usual_port("postgres"))
+        )
+        endpoint = stack.enter_context(s3_server(folder, usual_port("s3")))
         tracking = stack.enter_context(
-            mlflow_server(folder, databases["mlflow"], "s3://mlflow", endpoint, PORTS["mlflow"])
+            mlflow_server(folder, databases["mlflow"], "s3://mlflow", endpoint, usual_port("mlflow"))
         )
         asynchronous = databases["prefect"].replace("postgresql://", "postgresql+asyncpg://")
-        api = stack.enter_context(prefect_server(folder / "prefect", PORTS["prefect"], asynchronous))
+        api = stack.enter_context(prefect_server(folder / "prefect", usual_port("prefect"), asynchronous))
         print(
             f"export MLFLOW_TRACKING_URI={tracking}\nexport PREFECT_API_URL={api}\n"
             + "".join(f"export {name}={value}\n" for name, value in S3_KEYS.items())
