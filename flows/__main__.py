@@ -57,19 +57,27 @@ def run(
 @app.command
 def plan(
     *, preset: Preset = None, config: ConfigFile = None, sets: Sets = None, start: Start = None,
-    until: Until = None, fresh: Fresh = False, as_json: Json = False,
+    until: Until = None, fresh: Fresh = False,
+    estimate: Annotated[bool, Parameter(negative="", help="GPU hours and cost at 1.5B, 8B and 70B.")] = False,
+    gpu: Annotated[str, Parameter(help="For the estimate: a100, h100 or h200.")] = "h100",
+    price: Annotated[float | None, Parameter(help="For the estimate: dollars per GPU hour.")] = None,
+    as_json: Json = False,
 ) -> int:  # fmt: skip
-    """Say which stages would run and why; run nothing."""
+    """Say which stages would run and why, or with --estimate what it would cost at larger sizes; run nothing."""
     workspace, settings = load(preset, config, sets)
     with standard_output_for(as_json) as emit:
-        from flows.plan import plan as make_plan
+        if estimate:
+            from flows.estimate import estimate_call, print_estimate
 
-        result = make_plan(settings, workspace, start, until, fresh)
-        emit(result)
-        if not as_json:
+            result, shown = estimate_call(settings, workspace, gpu, price), print_estimate
+        else:
+            from flows.plan import plan as make_plan
             from flows.render import print_plan
 
-            print_plan(result)
+            result, shown = make_plan(settings, workspace, start, until, fresh), print_plan
+        emit(result)
+        if not as_json:
+            shown(result)
     return 0
 
 

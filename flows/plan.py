@@ -8,7 +8,7 @@ from flows.config import PipelineConfig
 from flows.pipeline import selection
 from tasks.cache import Store
 from tasks.data import missing
-from tasks.handles import Handle
+from tasks.handles import Handle, PreparedData
 from tasks.stage import handle_from, lookup
 from tasks.tracking import tracking_uri
 from tasks.workspace import Workspace
@@ -21,7 +21,7 @@ def plan(
     until: str | None = None,
     fresh: bool = False,
 ) -> dict[str, Any]:
-    """{"stages": [{"name", "cached", "reason"}]} in the order of the run.
+    """{"stages": [{"name", "cached", "reason"}]} in the order of the run; "tables", their rows, once prepared.
 
     A stage behind one that will run is shown as to run: what comes out of it may or may not be new. Raises
     InputError where a run would: data/ that differs from data.dvc, sources that are not there.
@@ -46,4 +46,6 @@ def plan(
         if found.hit is not None:
             handles[stage.name] = handle_from(stage, found.hit, store.out(parts))
         rows.append({"name": stage.name, "cached": found.hit is not None, "reason": found.reason})
-    return {"schema_version": 1, "stages": rows}
+    prepared = handles.get("prepare")
+    tables = {"tables": prepared.tables} if isinstance(prepared, PreparedData) else {}
+    return {"schema_version": 1, "stages": rows, **tables}

@@ -7,6 +7,7 @@ Two defaults of TRL 1.x are slow or wrong on small machines, so they are always 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from sear_core.checkpoints import Resumable, last_checkpoint
 from sear_core.errors import InputError
@@ -37,8 +39,10 @@ def common_arguments(
 ) -> dict[str, Any]:
     """Keywords for any TrainingArguments: cosine to zero after 5 % warm-up.
 
-    save_every: a checkpoint after so many optimiser steps; None: after every epoch.
+    batch_size × gradient_accumulation rows make an optimiser step, however many processes share them. save_every: a
+    checkpoint after so many optimiser steps; None: after every epoch. Raises InputError where they cannot share.
     """
+    batch_size, gradient_accumulation = shared(batch_size, gradient_accumulation)
     return {
         "output_dir": str(out / "checkpoints"),
         "num_train_epochs": epochs,
@@ -63,6 +67,29 @@ def common_arguments(
         "gradient_checkpointing": gradient_checkpointing,
         "dataloader_pin_memory": torch.cuda.is_available(),
     }
+
+
+def shared(batch_size: int, gradient_accumulation: int) -> tuple[int, int]:
+    """Each process's batch and accumulation: as large a batch as asked for, and the same rows per optimiser step."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun and accelerate launch set it
+    rows, left = divmod(batch_size * gradient_accumulation, processes)
+    if left or not rows:
+        raise InputError(
+            f"batch_size {batch_size} × gradient_accumulation {gradient_accumulation} cannot be shared evenly by "
+            f"{processes} processes; expected a multiple of {processes}"
+        )
+    batch = max(size for size in range(1, batch_size + 1) if rows % size == 0)
+    return batch, rows // batch
+
+
+class SameOrder(Trainer):
+    """Mixed into a Trainer that groups rows by length: the order of the rows does not depend on how many share them."""
+
+    def _get_train_sampler(self, *arguments: Any, **named: Any) -> Any:
+        sampler = super()._get_train_sampler(*arguments, **named)
+        if isinstance(sampler, LengthGroupedSampler):  # sorts within some tens of *its* batches
+            sampler.batch_size *= self.accelerator.num_processes
+        return sampler
 
 
 def lora_config(

@@ -28,7 +28,9 @@ POLL_SECONDS = 0.1
 
 
 def warm_up(context: RunContext) -> None:
-    """Start the fork server early: it imports the libraries while the light stages run."""
+    """Start the fork server early: it imports the libraries while the light stages run. Checks accelerate's file."""
+    if context.launcher == "accelerate":
+        accelerate_options()
     if context.launcher == "process":
         if context.threads:
             os.environ.setdefault("OMP_NUM_THREADS", str(context.threads))
@@ -129,7 +131,7 @@ def _fork(job_file: str, result_file: str) -> tuple[int, Callable[[], int | None
 
 
 def _accelerate(job_file: str, result_file: str) -> tuple[int, Callable[[], int | None]]:
-    command = [sys.executable, "-m", "accelerate.commands.launch", *_accelerate_defaults(),
+    command = [sys.executable, "-m", "accelerate.commands.launch", *accelerate_options(),
                "-m", "tasks.worker", job_file, result_file]  # fmt: skip
     child = subprocess.Popen(
         command, stdout=sys.stderr, start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
@@ -137,11 +139,20 @@ def _accelerate(job_file: str, result_file: str) -> tuple[int, Callable[[], int 
     return child.pid, child.poll
 
 
-def _accelerate_defaults() -> list[str]:
-    """One process where the user has not configured accelerate; on a CPU it would otherwise look for GPUs."""
+def accelerate_options() -> list[str]:
+    """How accelerate is called: with the file of ACCELERATE_CONFIG_FILE, else with what `accelerate config` wrote.
+
+    Without either one process, and on a CPU where there is no GPU. Raises InputError where the file is not there.
+    """
     from accelerate.commands.config.config_args import default_config_file
 
-    if os.environ.get("ACCELERATE_CONFIG_FILE") or Path(default_config_file).is_file():
+    from sear_core.errors import InputError
+
+    if file := os.environ.get("ACCELERATE_CONFIG_FILE"):  # accelerate itself does not read it
+        if not Path(file).is_file():
+            raise InputError(f"ACCELERATE_CONFIG_FILE: {file}: no such file")
+        return ["--config_file", file]
+    if Path(default_config_file).is_file():
         return []
     options = [
         "--num_processes",

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 
 from sear_core.chat_format import FORCED_PREFIX
 from sear_core.reward_model.calibration import (
@@ -28,6 +28,7 @@ from sear_core.reward_model.encoding import encode_prompts, encode_steps, pad_ri
 from sear_core.reward_model.harm_model import SETTINGS, HarmModel, answer_jobs
 from sear_core.reward_model.scorer import build_scorer
 from sear_core.trainer_tools import (
+    SameOrder,
     common_arguments,
     finish,
     logged_loss,
@@ -41,7 +42,7 @@ __all__ = ["HarmModel", "HarmTrainer", "measure", "train_harm_model"]
 UNLABELLED = -1.0
 
 
-class HarmTrainer(Trainer):
+class HarmTrainer(SameOrder):
     """transformers' Trainer with the loss above. Batch: input_ids, attention_mask, labels, each (B, T)."""
 
     loss_is_scaled_for_ga = False  # a mean over the micro-batch: the trainer divides by the accumulation

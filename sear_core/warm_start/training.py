@@ -21,6 +21,7 @@ from sear_core.errors import InputError
 from sear_core.loading import load_causal_lm, load_tokenizer
 from sear_core.tiny_model import build_tiny
 from sear_core.trainer_tools import (
+    SameOrder,
     common_arguments,
     finish,
     logged_loss,
@@ -32,6 +33,10 @@ from sear_core.trainer_tools import (
 
 logger = logging.getLogger(__name__)
 IGNORED = -100  # label of a token that carries no loss
+
+
+class WarmStartTrainer(SameOrder, SFTTrainer):
+    """TRL's, with one order of the rows for any number of processes."""
 
 
 def train_warm_start(
@@ -107,7 +112,7 @@ def train_warm_start(
         packing=False,
         train_sampling_strategy="group_by_length",
     )  # fmt: skip
-    trainer = SFTTrainer(
+    trainer = WarmStartTrainer(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(examples),

@@ -28,6 +28,7 @@ from tasks.stage import StageFailed
 def compute(job):
     print("talk on standard output")
     (job.out / "pid").write_text(str(os.getpid()))
+    (job.out / "precision").write_text(os.environ.get("ACCELERATE_MIXED_PRECISION", ""))
     how = job.section["how"]
     if how == "input":
         raise InputError("row 3: wrong")
@@ -95,6 +96,29 @@ def test_a_child_process_gives_back_what_the_stage_returned(start, launcher, tmp
     assert int((tmp_path / "out" / "pid").read_text()) != os.getpid()
     assert capfd.readouterr().out == ""  # standard output belongs to the command
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".json") == []
+
+
+def test_the_config_file_of_accelerate_is_used_and_a_missing_one_is_named(start, tmp_path, monkeypatch):
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: 'NO'\nmixed_precision: bf16\n"
+        "num_machines: 1\nnum_processes: 1\nuse_cpu: true\n"
+    )
+    monkeypatch.setenv("ACCELERATE_CONFIG_FILE", str(file))
+    assert start("accelerate", "works")["metrics"] == {"answer": 42.0}
+    assert (tmp_path / "out" / "precision").read_text() == "bf16"
+    monkeypatch.setenv("ACCELERATE_CONFIG_FILE", str(tmp_path / "nowhere.yaml"))
+    with pytest.raises(InputError, match=r"ACCELERATE_CONFIG_FILE: .*nowhere\.yaml: no such file"):
+        warm_up(SimpleNamespace(launcher="accelerate", threads=1))
+
+
+@pytest.mark.parametrize(("name", "processes"), [("several_gpus", 8), ("fsdp", 8), ("deepspeed", 8)])
+def test_the_shipped_configs_are_accelerates_own(name, processes):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    file = Path(__file__).parents[2] / "flows" / "presets" / "accelerate" / f"{name}.yaml"
+    found = load_config_from_file(str(file))  # an unknown key is an error
+    assert (found.num_processes, found.use_cpu, found.mixed_precision) == (processes, False, "bf16")
 
 
 @pytest.mark.parametrize(
