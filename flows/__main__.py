@@ -69,15 +69,15 @@ def plan(
         if estimate:
             from flows.estimate import estimate_call, print_estimate
 
-            result, shown = estimate_call(settings, workspace, gpu, price), print_estimate
+            result = estimate_call(settings, workspace, gpu, price)
         else:
             from flows.plan import plan as make_plan
             from flows.render import print_plan
 
-            result, shown = make_plan(settings, workspace, start, until, fresh), print_plan
+            result = make_plan(settings, workspace, start, until, fresh)
         emit(result)
         if not as_json:
-            shown(result)
+            print_estimate(result) if estimate else print_plan(result)
     return 0
 
 
