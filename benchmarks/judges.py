@@ -1,8 +1,9 @@
 """How well the learnt judges agree with people: python benchmarks/judges.py [--data-root FOLDER] [--only refusal|harm].
 
-FOLDER (or SEAR_PUBLIC_DATA) is the folder of public sets; what is read is in sear_core/judges/training_data.py. Every
-row is judged by a model that has seen neither it nor its prompt (refusal) or question (harm). XSTest and HarmBench are
-read nowhere. Prints one JSON object; progress goes to standard error. Some ten minutes on one core.
+FOLDER (or SEAR_PUBLIC_DATA) is the folder of public sets; what is trained on is in sear_core/judges/training_data.py.
+Every row is judged by a model that has seen neither it nor its prompt (refusal) or question (harm). Answers of three
+sets that no judge was trained on, all of which comply, show how often one is called a refusal. XSTest and HarmBench are
+read nowhere. Prints one JSON object; progress goes to standard error. Some three minutes on one core.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
+from sear_core.data.readers import read_records
 from sear_core.evaluation.intervals import wilson
 from sear_core.judges.agreement import agreement, difference
 from sear_core.judges.harm_classifier import harm_features, train_harm
 from sear_core.judges.prefixes import prefix_match
+from sear_core.judges.refusal_classifier import RefusalClassifier
 from sear_core.judges.refusal_rules import CLASSES, classify
 from sear_core.judges.refusal_training import groups, train_refusal
 from sear_core.judges.training_data import RefusalRow, harm_rows, refusal_rows
@@ -36,25 +39,35 @@ def say(text: str) -> None:
 
 
 def refusal(root: Path) -> dict:
-    """Folds grouped by prompt over all sources, and each human-labelled source left out of the training as a whole."""
+    """Folds grouped by prompt; and the committed weights on answers of sets that they were not trained on."""
     rows = refusal_rows(root)
     judged: dict[str, dict[int, str]] = {"classifier": {}, "rules+classifier": {}}
     for fold, (train, test) in enumerate(GroupKFold(FOLDS).split(rows, groups=groups(rows)), start=1):
-        model = train_refusal([rows[i] for i in train])
-        held = [int(i) for i in test if rows[i].source in ("chatgpt_refusals", "coconot")]
-        _both(model, rows, held, judged)
+        _both(train_refusal([rows[i] for i in train]), rows, [int(i) for i in test], judged)
         say(f"refusal: fold {fold} of {FOLDS}")
-    found = {
-        f"{source}, folds by prompt": _report(
-            rows, [i for i, row in enumerate(rows) if row.source == source], judged
-        )
-        for source in ("chatgpt_refusals", "coconot")
-    }
-    held = [i for i, row in enumerate(rows) if row.source == "chatgpt_refusals"]
-    alone: dict[str, dict[int, str]] = {"classifier": {}, "rules+classifier": {}}
-    _both(train_refusal([row for row in rows if row.source != "chatgpt_refusals"]), rows, held, alone)
-    found["chatgpt_refusals, left out of the training"] = _report(rows, held, alone)
+    found = {"chatgpt_refusals, folds by prompt": _report(rows, list(range(len(rows))), judged)}
+    for name, others in compliances(root).items():
+        held: dict[str, dict[int, str]] = {"classifier": {}, "rules+classifier": {}}
+        _both(RefusalClassifier.load(), others, list(range(len(others))), held)
+        found[f"{name}, not trained on"] = _report(others, list(range(len(others))), held)
     return found
+
+
+def compliances(root: Path) -> dict[str, list[RefusalRow]]:
+    """Answers that comply by the making of their sets; no person labelled them as such."""
+    coconot = [record for _, record in read_records(root / "coconot/coconot_pref.jsonl")]
+    gsm8k = [record for _, record in read_records(root / "gsm8k/test.jsonl")]
+    instructions = [
+        record for _, record in read_records(root / "self_instruct/user_oriented_instructions.jsonl")
+    ]
+    return {
+        "coconot, chosen": [RefusalRow("coconot", r["prompt"], r["chosen"], 0) for r in coconot],
+        "gsm8k, test": [RefusalRow("gsm8k", r["question"], r["answer"], 0) for r in gsm8k],
+        "self_instruct, user-oriented": [
+            RefusalRow("self_instruct", r["instruction"], r["instances"][0]["output"], 0)
+            for r in instructions
+        ],
+    }
 
 
 def _both(model, rows: list[RefusalRow], held: list[int], judged: dict[str, dict[int, str]]) -> None:

@@ -72,7 +72,7 @@ def harm_features(answers: Sequence[str]) -> csr_matrix:
 
 def _dense(reading: Reading) -> np.ndarray:
     total, ruled = max(reading.words, 1), decide(reading)
-    first = reading.first("refuses")
+    first = reading.first("refuses", "disowns")
     values = [float(ruled == name) for name in CLASSES]
     values += [reading.words_of(kind) / total for kind in KINDS]
     values += [min(reading.count(kind), 5) / 5 for kind in KINDS]
@@ -80,7 +80,7 @@ def _dense(reading: Reading) -> np.ndarray:
         math.log1p(reading.words) / 6,
         1.0 if first is None else first / len(reading.sentences),
         math.log1p(reading.words_of("answers", "delivers")) / 6,
-        float(any(sentence.kind == "refuses" for sentence in reading.sentences[-2:])),
+        float(any(sentence.kind in ("refuses", "disowns") for sentence in reading.sentences[-2:])),
     ]
     return np.array(values)
 

@@ -74,8 +74,8 @@ def hashed(texts: Sequence[str]) -> csr_matrix:
     return vectorizer.transform(texts)
 
 
-def dense(reading: Reading, scores: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The dense vector of one answer, (D,). scores: a sentence model's logit per sentence."""
+def dense(reading: Reading, scores: Sequence[float] | np.ndarray, whole: float) -> np.ndarray:
+    """The dense vector of one answer, (D,). scores: a sentence model's logit per sentence; whole: an answer model's."""
     total = max(reading.words, 1)
     rules = decide(reading)
     opening = reading.sentences[:_OPENING]
@@ -87,7 +87,7 @@ def dense(reading: Reading, scores: Sequence[float] | np.ndarray) -> np.ndarray:
     for place in range(_OPENING):
         kind = opening[place].kind if place < len(opening) else None
         values += [float(kind == name) for name in KINDS]
-    first = reading.first("refuses")
+    first = reading.first("refuses", "disowns")
     values += [
         math.log1p(reading.words) / 5,
         math.log1p(sum(answered)) / 5,
@@ -96,6 +96,7 @@ def dense(reading: Reading, scores: Sequence[float] | np.ndarray) -> np.ndarray:
         float(reading.private),
         1.0 if first is None else first / max(len(reading.sentences), 1),
         float(reading.asks_opinion and reading.count("disapproves") > 0),
+        _squash(whole),
         _squash(scores[0] if len(scores) else 0.0),
         _squash(scores[1] if len(scores) > 1 else 0.0),
         _squash(ordered[0]),

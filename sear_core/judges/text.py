@@ -5,6 +5,7 @@ A judge reads the text after the last `</think>`; the whole where that tag is mi
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -46,6 +47,24 @@ def normalise(text: str) -> str:
 def sentences(text: str) -> Iterator[str]:
     """The sentences and lines of a normalised text, in order, none of them blank."""
     return (part for part in (piece.strip() for piece in _BOUNDARY.split(text)) if part)
+
+
+def inside(text: str) -> str:
+    """The texts within a JSON object or list, a line each, where the whole is one; else the text itself."""
+    if not (text.startswith(("{", "[")) and text.endswith(("}", "]"))):
+        return text
+    try:
+        return "\n".join(_leaves(json.loads(text)))
+    except (ValueError, RecursionError):
+        return text
+
+
+def _leaves(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
 
 
 def is_item(sentence: str) -> bool:

@@ -20,7 +20,10 @@ def train(root: Path, out: Path = WEIGHTS) -> list[Path]:
     """out/refusal.safetensors and out/harm.safetensors. Raises InputError where a training file is missing."""
     sources = digest(root)
     licence = "trained on data under the MIT licence"
-    refusal = train_refusal(refusal_rows(root), about={"sources": sources, "licence": licence})
+    refusal = train_refusal(
+        refusal_rows(root),
+        about={"sources": {"chatgpt_refusals": sources["chatgpt_refusals"]}, "licence": licence},
+    )
     refusal.save(out / "refusal.safetensors")
     harm = train_harm(harm_rows(root), about={"sources": {"gptfuzz": sources["gptfuzz"]}, "licence": licence})
     harm.save(out / "harm.safetensors")

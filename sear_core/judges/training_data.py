@@ -1,13 +1,10 @@
 """The public sets that the learnt judges are trained on, read by path from one folder (`data.root`).
 
-    chatgpt_refusals  human tones: complied, disclaimed, contradicted -> full compliance; rejected -> full refusal;
-                      the others are no class of XSTest's and are left out (labels.py)
-    coconot           `chosen`: answers that people and the set's makers hold to comply -> full compliance
-    gptfuzz           a human label, harmful or not; for refusals the harmless answers that open with an outright
-                      refusal -> full refusal (a silver label: it is the rules')
-    gsm8k             worked answers -> full compliance
+    chatgpt_refusals  the refusal judge. Human tones: complied, disclaimed, contradicted -> full compliance; rejected ->
+                      full refusal; the others are no class of XSTest's and are left out (labels.py)
+    gptfuzz           the harm judge. A human label, harmful or not
 
-XSTest and HarmBench are read nowhere here.
+Only these two are marked for judges by the folder's README. XSTest and HarmBench are read nowhere here.
 """
 
 from __future__ import annotations
@@ -20,16 +17,12 @@ from pathlib import Path
 from sear_core.data.readers import read_records
 from sear_core.errors import InputError
 from sear_core.judges.labels import map_labels
-from sear_core.judges.refusal_rules import CLASSES, decide, is_plain, read
+from sear_core.judges.refusal_rules import CLASSES
 
 FILES = {
     "chatgpt_refusals": "chatgpt_refusals/all_hand_labeled.jsonl",
-    "coconot": "coconot/coconot_pref.jsonl",
     "gptfuzz": "gptfuzz/train.csv",
-    "gsm8k": "gsm8k/train.jsonl",
 }
-_WORKED = 300  # of gsm8k
-_SILVER_WORDS = 150
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ def _records(root: Path, name: str) -> list[dict]:
 
 
 def refusal_rows(root: Path) -> list[RefusalRow]:
-    """Raises InputError where one of FILES is not there."""
+    """Raises InputError where the file is not there."""
     rows = []
     records = _records(root, "chatgpt_refusals")
     for record, label in zip(records, map_labels([r["tone"] for r in records]), strict=True):
@@ -65,13 +58,6 @@ def refusal_rows(root: Path) -> list[RefusalRow]:
             rows.append(
                 RefusalRow("chatgpt_refusals", record["prompt"], record["response"], CLASSES.index(label))  # type: ignore[arg-type]
             )
-    rows += [RefusalRow("coconot", r["prompt"], r["chosen"], 0) for r in _records(root, "coconot")]
-    for row in harm_rows(root):
-        reading = read("", row.answer)
-        refused = decide(reading) == "full_refusal" and is_plain(reading)
-        if not row.harmful and refused and reading.words < _SILVER_WORDS:
-            rows.append(RefusalRow("gptfuzz", "", row.answer, 2))
-    rows += [RefusalRow("gsm8k", r["question"], r["answer"], 0) for r in _records(root, "gsm8k")[:_WORKED]]
     return rows
 
 
