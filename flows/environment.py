@@ -28,6 +28,7 @@ def defaults(workspace: Workspace, offline: bool) -> dict[str, str]:
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "DVC_NO_ANALYTICS": "1",
         "ITERATIVE_DO_NOT_TRACK": "1",
         "GX_ANALYTICS_ENABLED": "false",
