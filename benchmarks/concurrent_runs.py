@@ -1,10 +1,10 @@
-"""Several `smoke` runs at once, each in a checkout of its own, onto one MLflow server on PostgreSQL and S3.
+"""Several `smoke` runs at once, each of a checkout and a seed of its own, onto one MLflow server on PostgreSQL and S3.
 
     python benchmarks/concurrent_runs.py --runs 8
 
 Every run must end with exit code 0, and in MLflow as one finished parent with one finished child per stage, whole
-curves, its report among the artifacts and a model version of its own; the metrics of all must be the same. Prints one
-JSON object; exit code 1 where a run is not whole. Needs PostgreSQL's programs (initdb, postgres) on this machine.
+curves, its own metrics, its report among the artifacts and a model version of its own. Prints one JSON object; exit code
+1 where a run is not whole. Needs PostgreSQL's programs (initdb, postgres) on this machine.
 """
 
 from __future__ import annotations
@@ -87,6 +87,11 @@ def whole(url: str, result: dict[str, Any]) -> list[str]:
         steps = [point.step for point in client.get_metric_history(children[name].info.run_id, "loss")]
         if sorted(set(steps)) != list(range(1, max(steps, default=0) + 1)):
             wrong.append(f"the curve of {name} has the steps {steps}")
+    wrong += [
+        f"{arm}.{name} is not what the run has measured"
+        for arm, metrics in result["arms"].items() for name in ("dsr", "compliance.harmless")
+        if parent.data.metrics.get(f"{arm}.{name}") != metrics[name]
+    ]  # fmt: skip
     if "report.html" not in {item.path for item in client.list_artifacts(result["run_id"])}:
         wrong.append("no report among the artifacts")
     version = client.get_model_version("sear", result["model"]["version"])
@@ -97,12 +102,12 @@ def whole(url: str, result: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def runs_at_once(folder: Path, count: int, url: str, *arguments: str) -> dict[str, Any]:
-    """Run that many at once; {"runs": [{"code", "wrong"}, …], "versions", "same_metrics", "seconds"}."""
+def runs_at_once(folder: Path, count: int, url: str) -> dict[str, Any]:
+    """Run that many at once; {"runs": [{"code", "wrong"}, …], "versions", "seconds"}."""
     make_checkout = kill_resume().make_checkout
     began = time.perf_counter()
     roots = [make_checkout(folder / f"checkout-{number}") for number in range(count)]
-    processes = [start(root, url, *arguments) for root in roots]
+    processes = [start(root, url, "--set", f"seed={seed}") for seed, root in enumerate(roots)]
     results, runs = [], []
     for root, process in zip(roots, processes, strict=True):
         out, _ = process.communicate()
@@ -115,7 +120,6 @@ def runs_at_once(folder: Path, count: int, url: str, *arguments: str) -> dict[st
     return {
         "runs": runs,
         "versions": sorted(result["model"]["version"] for result in results),
-        "same_metrics": all(result["arms"] == results[0]["arms"] for result in results),
         "seconds": round(time.perf_counter() - began, 1),
     }
 
@@ -136,7 +140,7 @@ def main() -> int:
         json.dumps({"finished": finished, "whole": complete, "versions_of_their_own": own, **found}, indent=1)
     )
     shutil.rmtree(folder, ignore_errors=True)
-    return 0 if complete == options.runs and own and found["same_metrics"] else 1
+    return 0 if complete == options.runs and own else 1
 
 
 if __name__ == "__main__":

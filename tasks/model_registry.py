@@ -14,6 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from tasks.tracking import again_if_raced
+
 CANDIDATE, CHAMPION = "candidate", "champion"
 # MLflow's codes for "no such model" and "no such alias"; any other error must not look like "there is none"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
@@ -101,12 +103,13 @@ def create(uri: str, name: str, source: str, run_id: str, tags: dict[str, str]) 
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return str(client.create_model_version(name, source, run_id, tags=tags).version)
+    made = again_if_raced(lambda: client.create_model_version(name, source, run_id, tags=tags))
+    return str(made.version)
 
 
 def set_aliases(uri: str, name: str, version: str, promote: bool) -> None:
     """Point `candidate` at a version, and `champion` too where the gate passed."""
-    MlflowClient(uri).set_registered_model_alias(name, CANDIDATE, version)
+    again_if_raced(lambda: MlflowClient(uri).set_registered_model_alias(name, CANDIDATE, version))
     if promote:
         move_champion(uri, name, version, "gate", "the gate passed")
 
@@ -140,7 +143,7 @@ def move_champion(uri: str, name: str, number: str, how: str, reason: str) -> Mo
         at.isoformat(timespec="microseconds").replace("+00:00", "Z"),  # a tag's name takes no +
         now.version if now else "", number, how, reason[:2000], by,
     )  # fmt: skip
-    client.set_registered_model_alias(name, CHAMPION, number)
+    again_if_raced(lambda: client.set_registered_model_alias(name, CHAMPION, number))
     client.set_model_version_tag(name, number, f"{MOVE_TAG}{move.at}", json.dumps(asdict(move)))
     return move
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import os
 import platform
+import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -29,6 +30,10 @@ STAGE_TAG, KIND_TAG, HOST_TAG, PID_TAG = "sear.stage", "sear.kind", "sear.host",
 CACHED_TAG, KEY_TAG = "sear.cached_from", "sear.key"
 RETRIES_TAG = "sear.retries"
 CALL_TAG, RESUMED_TAG = "sear.call", "sear.resumed"  # the same call finds its run; how often it was taken up
+
+
+RACED = re.compile(r"unique|duplicate key|giving up after", re.IGNORECASE)
+T = TypeVar("T")
 
 
 def tracking_uri(workspace: Workspace) -> str:
@@ -70,6 +75,18 @@ def first_contact(uri: str, seconds: float = 60.0) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(1)
+
+
+def again_if_raced(call: Callable[[], T], tries: int = 6) -> T:
+    """Call MLflow, and again where another run has just made the same row: its store looks first and inserts then."""
+    for number in range(tries):
+        try:
+            return call()
+        except MlflowException as error:
+            if number + 1 == tries or not RACED.search(str(error)):
+                raise
+            time.sleep(0.1 * 2**number * (1 + random.random()))  # noqa: S311 - apart from the other
+    raise AssertionError("unreachable")
 
 
 class Stopped(RuntimeError):
@@ -176,9 +193,8 @@ class RunLog:
     def dataset(self, name: str, digest: str, source: str, context: str) -> None:
         """Log a data version as a dataset input; no data is read. `digest`: at most 36 characters."""
         dataset = Dataset(name=name, digest=digest, source_type="local", source=source)
-        self.client.log_inputs(
-            self.run_id, [DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)])]
-        )
+        tags = [InputTag("mlflow.data.context", context)]
+        again_if_raced(lambda: self.client.log_inputs(self.run_id, [DatasetInput(dataset, tags=tags)]))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         (self.client.log_artifacts if path.is_dir() else self.client.log_artifact)(
