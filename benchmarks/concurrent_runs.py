@@ -3,8 +3,8 @@
     python benchmarks/concurrent_runs.py --runs 8
 
 Every run must end with exit code 0, and in MLflow as one finished parent with one finished child per stage, whole
-curves, its own metrics, its report among the artifacts and a model version of its own. Prints one JSON object; exit code
-1 where a run is not whole. Needs PostgreSQL's programs (initdb, postgres) on this machine.
+curves, its own metrics, its report among the artifacts and a model version of its own. Prints one JSON object; exit
+code 1 where a run is not whole. Needs PostgreSQL's programs (initdb, postgres) on this machine.
 """
 
 from __future__ import annotations
