@@ -94,7 +94,9 @@ def study(
     """Run arms × seeds × shares of harmful prompts: means, 95 % intervals, paired differences. Resumes by itself."""
     settings_of_workers = [] if workers is None else [f"workers={workers}"]
     workspace, settings = load(
-        preset or (None if config else "study"), config, [*(sets or []), *settings_of_workers]
+        "study" if preset is None and config is None else preset,
+        config,
+        [*(sets or []), *settings_of_workers],
     )
     from flows.study_members import chosen
 
@@ -211,7 +213,9 @@ def ask(
     question
         One prompt, in quotes.
     """
-    workspace = find_workspace()
+    from flows.models import is_hub_name
+
+    workspace = find_workspace(offline="/" not in model or not is_hub_name(model))
     from flows.ask import ask as ask_champion
 
     print(ask_champion(question, workspace, show_reasoning, model, max_new_tokens, dtype, trust_remote_code))

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from flows.config import PipelineConfig
     from tasks.workspace import Workspace
 
-Preset = Annotated[str | None, Parameter(help="A named config: demo (default), smoke, public, qwen2.5-1.5b.")]
+Preset = Annotated[
+    str | None,
+    Parameter(
+        help="A named config: demo, smoke, public, qwen2.5-1.5b, study. Default: demo; of a study, study."
+    ),
+]
 ConfigFile = Annotated[
     Path | None, Parameter(name="--config", help="A TOML config file instead of a preset.")
 ]
@@ -35,12 +40,13 @@ Json = Annotated[
 ]
 
 
-def find_workspace() -> Workspace:
+def find_workspace(offline: bool = True) -> Workspace:
+    """`offline`: nothing that the call names lies on the hub."""
     from flows.environment import prepare
     from tasks.workspace import Workspace
 
     workspace = Workspace.find()
-    prepare(workspace)
+    prepare(workspace, offline)
     return workspace
 
 
@@ -49,19 +55,11 @@ def load(
 ) -> tuple[Workspace, PipelineConfig]:
     """The workspace and config of a call; `model`: another one that it names, which may be on the hub."""
     from flows.config import load_config
-    from flows.environment import prepare
-    from flows.models import is_hub_name
-    from sear_core.model_directory import check_model_directory
-    from tasks.workspace import Workspace
+    from flows.references import check_references, needs_hub
 
     settings = load_config(preset, file, sets)
-    workspace = Workspace.find()
-    models = (settings.warm_start.model.path, settings.reward_model.model.path)
-    for path in models:
-        if path is not None:
-            check_model_directory(path)
-    local = all(path is None or Path(path).exists() for path in models)
-    prepare(workspace, offline=local and (model is None or not is_hub_name(model)))
+    workspace = find_workspace(offline=not needs_hub(settings, model))
+    check_references(settings, workspace)
     return workspace, settings
 
 

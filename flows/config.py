@@ -48,6 +48,12 @@ ARMS: dict[str, dict[str, Any]] = {
 # How a run is carried out; nothing of it may change a result, and no cache key holds it.
 INFRASTRUCTURE = {"launcher", "workers", "study", "limits", "retrain"}
 
+# The stages of a run, policy and evaluation for those of every arm: what `[limits.STAGE]` may name.
+STAGES = (
+    "version", "prepare", "validate", "warm_start", "reward_model", "policy", "evaluation", "champion", "compare",
+    "report", "register",
+)  # fmt: skip
+
 
 class PipelineConfig(Section):
     """Everything that decides a run. `seed` decides all randomness."""
@@ -80,6 +86,13 @@ class PipelineConfig(Section):
         for name in self.arms:
             if name not in known:
                 raise ValueError(f"arm {name!r} does not exist{nearest(name, known)}")
+        for name in self.limits:
+            noun, _, arm = name.partition(".")
+            if noun not in STAGES or (noun == "policy" and arm and arm not in {*known, *self.study.variants}):
+                raise ValueError(
+                    f"limits: {name!r} is no stage{nearest(name, STAGES)}; there are: "
+                    f"{', '.join(STAGES)}, and policy.ARM, evaluation.ARM"
+                )
         if "sft" in self.arm:
             raise ValueError("arm.sft: the warm start alone has no policy to change; expected [warm_start]")
         for name in (*self.arm, *self.study.variants):
@@ -124,9 +137,10 @@ def load_config(
     if file is not None and preset is not None:
         raise InputError("--preset and --config exclude each other")
     if file is None:
-        file = PRESETS / f"{preset or 'demo'}.toml"
-        if not file.is_file():
-            raise InputError(f"preset {preset!r} does not exist{nearest(str(preset), presets())}; there are: "
+        name = "demo" if preset is None else preset
+        file = PRESETS / f"{name}.toml"
+        if name not in presets():
+            raise InputError(f"preset {name!r} does not exist{nearest(name, presets())}; there are: "
                              + ", ".join(presets()))  # fmt: skip
     tree = _read(file)
     for setting in sets or []:
@@ -154,6 +168,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise InputError(f"{file}: not valid {file.suffix[1:].upper() or 'TOML'}: {error}") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{file}: a {type(tree).__name__}, expected an object of config sections")
     base = tree.pop("extends", None)
     if base is None:
         return tree
@@ -177,7 +193,7 @@ def merge_tables(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]
 def _apply(tree: dict[str, Any], setting: str) -> None:
     """Apply one `a.b=c`; c is a TOML value, or a bare string."""
     name, separator, text = setting.partition("=")
-    if not separator or not name.strip():
+    if not separator or not all(part.strip() for part in name.split(".")):
         raise InputError(f"--set {setting!r}: expected KEY=VALUE, such as policy.updates=50")
     try:
         value = tomllib.loads(f"value = {text}")["value"]

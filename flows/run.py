@@ -26,6 +26,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import services
 from flows.config import PipelineConfig
 from flows.pipeline import Node, merge, selection
+from flows.references import check_suites
 from sear_core.errors import InputError
 from tasks import processes
 from tasks.cache import Store
@@ -158,9 +159,16 @@ def pipeline(
         threads=None if settings.workers == 1 else max(1, cores() // settings.workers),
     )  # fmt: skip
 
+    prepared: dict[str, Path] = {}
+    evaluates = any(stage.name.startswith("evaluation.") for stage in chosen.dag)
+
     def done(node: Node, handle: Handle) -> None:
         if node.stage.name == "version":
             log_data(parent, context, handle)
+        if node.stage.name == "prepare":
+            prepared[node.id] = Path(handle.path)
+        if node.stage.name == "validate" and evaluates:
+            check_suites(settings.evaluation.suites, prepared[node.needs["prepare"]])
 
     try:
         if parent.resumed:

@@ -23,6 +23,7 @@ from prefect.runtime import flow_run
 
 from flows.config import PipelineConfig
 from flows.pipeline import Node, merge, selection
+from flows.references import check_suites
 from flows.run import (
     check,
     cores,
@@ -47,8 +48,12 @@ from tasks.workspace import Workspace
 class Members:
     """Which node is whose, each member's MLflow run, and how it went."""
 
-    def __init__(self, wanted: list[Wanted], places: list[dict[str, str]], context: RunContext) -> None:
-        self.wanted, self.places, self.context = wanted, places, context
+    def __init__(
+        self, wanted: list[Wanted], places: list[dict[str, str]], context: RunContext, suites: list[list[str]]
+    ) -> None:
+        """`suites`: of each member's evaluation."""
+        self.wanted, self.places, self.context, self.suites = wanted, places, context, suites
+        self.prepared: dict[str, Path] = {}  # node id -> output
         self.runs: dict[int, RunLog] = {}
         self.ended: set[int] = set()
         self.errors: dict[str, Exception] = {}  # node id -> why it failed
@@ -82,6 +87,11 @@ class Members:
         if node.stage.name == "version":
             log_data(self.context.parent, self.context, handle)
             self.context.tags["dvc.md5"] = handle.md5
+        if node.stage.name == "prepare":
+            self.prepared[node.id] = Path(handle.path)
+        if node.stage.name == "validate":
+            for names in {tuple(self.suites[index]) for index in self.users[node.id]}:
+                check_suites(names, self.prepared[node.needs["prepare"]])
         if node.stage.name.startswith("evaluation."):
             index = self.users[node.id][0]
             self.runs[index].metrics(finite(handle.metrics))
@@ -123,9 +133,10 @@ def study(
     workspace = Workspace(Path(root))
     uri = tracking_uri(workspace)
     wanted = members(settings)
+    configs = [member_config(settings, member) for member in wanted]
     dags = [
-        selection(member_config(settings, member), uri, None, f"evaluation.{member.arm}", False).dag
-        for member in wanted
+        selection(config, uri, None, f"evaluation.{member.arm}", False).dag
+        for config, member in zip(configs, wanted, strict=True)
     ]
     nodes, places = merge(dags)
     tracker = Tracker(workspace, settings.experiment)
@@ -145,7 +156,7 @@ def study(
         limits=settings.limits, progress=Progress(len(nodes) + 1, quiet),
         threads=None if settings.workers == 1 else max(1, cores() // settings.workers),
     )  # fmt: skip
-    who = Members(wanted, places, context)
+    who = Members(wanted, places, context, [config.evaluation.suites for config in configs])
     try:
         log_config(parent, settings)
         warm_up(context)

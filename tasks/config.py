@@ -18,9 +18,9 @@ from sear_core.schema import TABLES, Category, Split
 
 
 class Section(BaseModel):
-    """A config section: unknown keys are errors, values are immutable."""
+    """A config section: unknown keys are errors, values are immutable, numbers finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class StageLimits(Section):

@@ -10,9 +10,11 @@ from typing import Any
 
 @dataclass
 class _Running:
-    started: float
     last_line: float
     bar: Any = None
+    first: tuple[float, int] | None = (
+        None  # when the first step was told, and which: starting up is not its pace
+    )
 
 
 class Progress:
@@ -37,18 +39,23 @@ class Progress:
         now = time.monotonic()
         self.say(f"{name}: runs ({reason if len(reason) < 100 else reason[:99] + '…'})")
         bar = self._bars.add_task(name, total=None) if self._bars else None
-        self._running[name] = _Running(now, now, bar)
+        self._running[name] = _Running(now, bar)
 
     def update(self, name: str, done: int, total: int) -> None:
         running, now = self._running.get(name), time.monotonic()
         if running is None or not done:
             return
+        began, before = running.first = running.first or (now, done)
         if self._bars:
             self._bars.update(running.bar, completed=done, total=total)
         elif now - running.last_line > 15:
             running.last_line = now
-            left = (now - running.started) / done * (total - done)
-            self.say(f"{name}: {done}/{total}, about {left:.0f} s left")
+            left = (
+                f", about {(now - began) / (done - before) * (total - done):.0f} s left"
+                if done > before
+                else ""
+            )
+            self.say(f"{name}: {done}/{total}{left}")
 
     def finish(self, name: str, cached: bool, seconds: float) -> None:
         self.count += 1

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flows.config import ARMS, load_config, presets
+from flows.config import ARMS, STAGES, load_config, presets
+from flows.pipeline import stages
 from sear_core.errors import InputError
 from sear_core.evaluation.attacks import ATTACKS, NONE
 
@@ -43,6 +44,10 @@ def test_an_arm_differs_from_the_policy_section_by_its_few_lines():
         ('experiment="team/sear"', "experiment"),
         ('arm={"a/b"={}}', "arm 'a/b': expected letters, digits, _ and - in its name"),
         ("seed.x=3", "'seed' is a value, not a section"),
+        ("policy..updates=3", "expected KEY=VALUE"),
+        ("policy.learning_rate=inf", "policy.learning_rate: Input should be a finite number"),
+        ("limits.polcy.retries=2", "limits: 'polcy' is no stage; did you mean 'policy'?"),
+        ('limits={"policy.seer"={retries=2}}', "limits: 'policy.seer' is no stage"),
     ],
 )
 def test_what_is_wrong_is_named(setting, told):
@@ -97,3 +102,20 @@ def test_the_same_config_has_the_same_hash():
         == load_config("demo").sha256
         != load_config("demo", sets=["seed=1"]).sha256
     )
+
+
+def test_the_stages_that_limits_may_name_are_those_of_the_dag():
+    config = load_config("demo", sets=['limits={policy={retries=1}, "policy.sear"={retries=2}}'])
+    assert {stage.name.partition(".")[0] for stage in stages(config)} == set(STAGES)
+
+
+def test_an_empty_preset_is_not_the_default():
+    with pytest.raises(InputError, match="preset '' does not exist"):
+        load_config("")
+
+
+@pytest.mark.parametrize(("text", "kind"), [("[1, 2]", "list"), ('"policy"', "str"), ("null", "NoneType")])
+def test_a_json_config_that_is_no_object_is_refused(tmp_path, text, kind):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=f"config.json: a {kind}, expected an object"):
+        load_config(file=tmp_path / "config.json")
