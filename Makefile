@@ -36,7 +36,7 @@ check: setup   ## exactly what CI runs: lint, format, types, layers, tests
 	$(MAKE) test
 
 ui: setup      ## MLflow's pages on the default store
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
+	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(CURDIR)/mlruns/mlflow.db"
 
 servers: setup ## Prefect, MLflow, PostgreSQL and an S3 store as local processes, to try a team's set-up without Docker
 	$(BIN)/python -m flows.servers

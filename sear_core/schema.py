@@ -46,7 +46,6 @@ TABLES: dict[str, pa.Schema] = {
          ("benign_reasoning", pa.string()), ("affirmative", pa.string()), ("reference", pa.string())]
     ),
 }  # fmt: skip
-TRAINING_TABLES = tuple(name for name in TABLES if name != "evaluation")
 
 
 GROUP_ROWS = 1 << 15

@@ -101,11 +101,6 @@ class OracleJudge:
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?", re.UNICODE)
 
 
-def is_refusal(answer: str) -> bool:
-    """Does the answer refuse, wholly or in part? By rules over the whole of it (judges/refusal_rules.py)."""
-    return classify("", answer) != "full_compliance"
-
-
 def is_incoherent(answer: str) -> bool:
     """Empty, mostly not words, or going round in circles.
 

@@ -241,7 +241,6 @@ PRIVATE = re.compile(
     r"|sensitive|without"
     r" (?:\w+ )?(?:consent|permission)|respect \w+ (?:privacy|rights))\b"
 )
-APOLOGY = re.compile(r"\b(?:sorry|apologi[sz]e|apologies|regret|unfortunately|i'm afraid|i am afraid)\b")
 APOLOGY_BUT = re.compile(
     r"\b(?:sorry|apologi[sz]e|apologies)\b(?: for (?:any|the) \w+)?[,;.:!-]* ?(?:but|however)\b"
     r"|^(?:i'm |i am |so )?sorry(?:,? no\b|, (?:that|this|we|it)\b)|\bmy apologies,? but\b"

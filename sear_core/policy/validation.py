@@ -29,8 +29,6 @@ from sear_core.policy.rollouts import Rollout
 from sear_core.policy.segments import decode_ids
 from sear_core.schema import CATEGORIES
 
-STATISTICS = ("worth", "well_formed", "explored")  # each as a sum and a count per category
-
 
 def validation_rows(
     tokenizer: Any, prompts: Sequence[dict[str, Any]], number: int, max_prompt_length: int

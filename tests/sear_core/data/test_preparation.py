@@ -21,7 +21,7 @@ from sear_core.data.preparation import prepare, table_hash
 from sear_core.data.sources import Source
 from sear_core.data.splits import mix
 from sear_core.errors import InputError
-from sear_core.schema import TABLES, TRAINING_TABLES, read_table
+from sear_core.schema import TABLES, read_table
 from sear_core.warm_start.traces import REFUSALS
 from tasks.config import SourceConfig
 
@@ -69,14 +69,14 @@ def test_no_embedded_evaluation_prompt_is_in_any_training_table(prepared: Path) 
     tables = prepared / "tables"
     evaluation = {canonical(row["prompt"]) for row in read_table("evaluation", tables)}
     assert len(evaluation) >= 300
-    for name in TRAINING_TABLES:
+    for name in TABLES.keys() - {"evaluation"}:
         training = {canonical(row["prompt"]) for row in read_table(name, tables)}
         assert training and evaluation & training == set(), name
 
 
 def test_no_embedded_validation_prompt_is_trained_on_in_any_table(prepared: Path) -> None:
     sides: dict[str, set[str]] = {"train": set(), "validation": set()}
-    for name in TRAINING_TABLES:
+    for name in TABLES.keys() - {"evaluation"}:
         for row in read_table(name, prepared / "tables"):
             sides[row["split"]].add(canonical(row["prompt"]))
     assert sides["train"] and sides["validation"] and not sides["train"] & sides["validation"]

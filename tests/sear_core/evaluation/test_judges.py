@@ -12,8 +12,8 @@ from sear_core.evaluation.judges import (
     Verdict,
     explored,
     is_incoherent,
-    is_refusal,
 )
+from sear_core.judges.refusal_rules import classify
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from sear_core.evaluation.judges import (
     ],
 )
 def test_a_refusal_is_found_wherever_it_stands(answer):
-    assert is_refusal(answer)
+    assert classify("", answer) != "full_compliance"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_refusal_is_found_wherever_it_stands(answer):
     ],
 )
 def test_words_of_refusal_that_refuse_nothing_are_no_refusal(answer):
-    assert not is_refusal(answer)
+    assert classify("", answer) == "full_compliance"
 
 
 @pytest.mark.parametrize(
