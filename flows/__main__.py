@@ -21,6 +21,7 @@ from flows.command_line import (
     find_workspace,
     load,
     standard_output_for,
+    tracked_workspace,
 )
 from flows.data_commands import app as data_app
 from flows.operations import app as operations
@@ -138,7 +139,9 @@ def evaluate(
     with standard_output_for(as_json) as emit:
         from flows import evaluate as evaluation
         from flows.models import find_model
+        from flows.services import mlflow_store, require
 
+        require(mlflow_store(workspace.tracking_uri))
         settings = evaluation.with_judge(settings, judge)
         if rejudge is not None:
             result = evaluation.rejudge(settings, workspace, rejudge)
@@ -170,7 +173,7 @@ def compare(runs: list[str], /, *, as_json: Json = False) -> int:
         Run ids (six digits do) or names, as MLflow shows them.
     """
     with standard_output_for(as_json) as emit:
-        workspace = find_workspace()
+        workspace = tracked_workspace()
         from flows.compare import compare as compare_runs
         from flows.comparison_tables import print_comparison
 
@@ -190,7 +193,7 @@ def report(run: str, /) -> int:
     run
         A run id (six digits do) or name.
     """
-    workspace = find_workspace()
+    workspace = tracked_workspace()
     from flows.report_command import rebuild
 
     print(rebuild(run, workspace))
@@ -215,7 +218,10 @@ def ask(
     """
     from flows.models import is_hub_name
 
-    workspace = find_workspace(offline="/" not in model or not is_hub_name(model))
+    if model.startswith("models:/") or "/" not in model:
+        workspace = tracked_workspace()
+    else:
+        workspace = find_workspace(offline=not is_hub_name(model))
     from flows.ask import ask as ask_champion
 
     print(ask_champion(question, workspace, show_reasoning, model, max_new_tokens, dtype, trust_remote_code))

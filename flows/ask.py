@@ -43,11 +43,11 @@ def _find(model: str, workspace: Workspace) -> Found:
     from flows.models import Found, directory_of, find_model
     from flows.services import public
     from tasks.model_registry import CANDIDATE, CHAMPION, by_alias, store_exists
-    from tasks.tracking import configure, tracking_uri
+    from tasks.tracking import configure
 
     if "/" in model or model.isdigit():
         return find_model(model, workspace)
-    uri = tracking_uri(workspace)
+    uri = workspace.tracking_uri
     if store_exists(uri):
         configure(workspace)
     found = by_alias(uri, model, CHAMPION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import locale
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -41,12 +42,27 @@ Json = Annotated[
 
 
 def find_workspace(offline: bool = True) -> Workspace:
-    """`offline`: nothing that the call names lies on the hub."""
+    """`offline`: nothing that the call names lies on the hub. Raises InputError: no project; a shell without UTF-8."""
     from flows.environment import prepare
+    from sear_core.errors import InputError
     from tasks.workspace import Workspace
 
+    encoding = locale.getpreferredencoding(False)
+    if encoding.lower() not in ("utf-8", "utf8"):
+        raise InputError(
+            f"this shell's encoding is {encoding}, expected UTF-8: set PYTHONUTF8=1, or such a locale"
+        )
     workspace = Workspace.find()
     prepare(workspace, offline)
+    return workspace
+
+
+def tracked_workspace(offline: bool = True) -> Workspace:
+    """`find_workspace`, for a command that asks the MLflow store. Raises InputError too where none answers."""
+    from flows.services import mlflow_store, require
+
+    workspace = find_workspace(offline)
+    require(mlflow_store(workspace.tracking_uri))  # MLflow itself would try for minutes
     return workspace
 
 

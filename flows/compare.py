@@ -83,9 +83,8 @@ def compare(runs: list[str], workspace: Workspace) -> Comparison:
 
     from flows.services import public
     from tasks.model_registry import store_exists
-    from tasks.tracking import tracking_uri
 
-    uri = tracking_uri(workspace)
+    uri = workspace.tracking_uri
     if not store_exists(uri):
         raise InputError(f"{public(uri)}: no run yet; `sear run` makes one")
     return compare_in(MlflowClient(uri), runs, workspace.store)

@@ -42,7 +42,7 @@ def check_all(workspace: Workspace) -> list[Check]:
         lambda: writable(workspace),
         lambda: git(workspace.root),
         lambda: prefect(os.environ.get("PREFECT_API_URL", ""), workspace.prefect_home),
-        lambda: mlflow_store(_tracking_uri(workspace)),
+        lambda: mlflow_store(workspace.tracking_uri),
         lambda: dvc(workspace.root),
     ]
     found: list[Check] = []
@@ -173,10 +173,6 @@ def git(root: Path) -> Check:
         mend = "commit them, for runs that can be reproduced"
         return Check("git", "warn", f"{commit}, with uncommitted changes", mend)
     return Check("git", "ok", commit)
-
-
-def _tracking_uri(workspace: Workspace) -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.mlruns / 'mlflow.db'}"
 
 
 def _version(name: str) -> str | None:

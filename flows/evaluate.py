@@ -28,7 +28,7 @@ from tasks.launch import warm_up
 from tasks.lineage import git_tags
 from tasks.progress import Progress
 from tasks.stage import RunContext, Stage, finite
-from tasks.tracking import Tracker, tracking_uri
+from tasks.tracking import Tracker
 from tasks.workspace import Workspace
 
 
@@ -73,7 +73,7 @@ def evaluate_flow(
     started = started or time.perf_counter()
     settings = PipelineConfig.model_validate(config)
     workspace = Workspace(Path(root))
-    dag, names = plan(settings, tracking_uri(workspace), model, sources)
+    dag, names = plan(settings, workspace.tracking_uri, model, sources)
     tracker = Tracker(workspace, settings.experiment)
     tags = {
         "config.sha256": settings.sha256, "seed": str(settings.seed),
@@ -170,7 +170,7 @@ def _sources(source: str, workspace: Workspace) -> dict[str, str]:
 
     from flows.compare import find, runs_of
 
-    client = MlflowClient(tracking_uri(workspace))
+    client = MlflowClient(workspace.tracking_uri)
     run = find(runs_of(client, KINDS), source)
     found = evaluations_of(client, run, workspace.store)
     if not found:

@@ -29,12 +29,11 @@ def export(workspace: Workspace, out: Path, version: str = "", name: str = "sear
     from flows.promotion import _version
     from tasks.model_registry import CHAMPION, by_alias
     from tasks.serving import fetch, model_directory
-    from tasks.tracking import tracking_uri
 
     out = out.expanduser().absolute()
     if out.exists():
         raise InputError(f"{out}: is there already; expected a name that is free")
-    uri = tracking_uri(workspace)
+    uri = workspace.tracking_uri
     if version:
         found = _version(workspace, version, name)[1]
     else:

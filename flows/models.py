@@ -58,12 +58,12 @@ def registered(uri: str, workspace: Workspace) -> Registered:
     """The version that a `models:/` URI means. Raises InputError where there is none."""
     from flows.services import public
     from tasks.model_registry import by_alias, by_version, store_exists
-    from tasks.tracking import configure, tracking_uri
+    from tasks.tracking import configure
 
     match = REGISTERED.fullmatch(uri)
     if match is None:
         raise InputError(f"{uri}: expected models:/NAME@ALIAS or models:/NAME/VERSION")
-    store = tracking_uri(workspace)
+    store = workspace.tracking_uri
     if store_exists(store):
         configure(workspace)
     name, alias, version = match["name"], match["alias"], match["version"]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.command_line import ConfigFile, Json, Preset, Sets, find_workspace, load, standard_output_for
+from flows.command_line import ConfigFile, Json, Preset, Sets, load, standard_output_for, tracked_workspace
 
 app = App()
 Name = Annotated[str, Parameter(help="The registered model.")]
@@ -29,7 +29,7 @@ def promote(
     with standard_output_for(as_json) as emit:
         from flows import promotion
 
-        result = promotion.promote(find_workspace(), version, name, force, reason)
+        result = promotion.promote(tracked_workspace(), version, name, force, reason)
         emit(result)
         if not as_json:
             print(result["text"])
@@ -45,7 +45,7 @@ def rollback(
     with standard_output_for(as_json) as emit:
         from flows import promotion
 
-        result = promotion.rollback(find_workspace(), name, reason, to)
+        result = promotion.rollback(tracked_workspace(), name, reason, to)
         emit(result)
         if not as_json:
             print(result["text"])
@@ -58,7 +58,7 @@ def history(*, name: Name = "sear", as_json: Json = False) -> int:
     with standard_output_for(as_json) as emit:
         from flows import promotion
 
-        found = promotion.history(find_workspace(), name)
+        found = promotion.history(tracked_workspace(), name)
         emit(found)
         if not as_json:
             promotion.print_history(found)
@@ -79,7 +79,7 @@ def export(
     """
     from flows.export import export as export_model
 
-    print(export_model(find_workspace(), out, version, name))
+    print(export_model(tracked_workspace(), out, version, name))
     return 0
 
 
@@ -93,7 +93,7 @@ def clean(
     with standard_output_for(as_json) as emit:
         from flows import tidy
 
-        found = tidy.clean(find_workspace(), older_than, yes)
+        found = tidy.clean(tracked_workspace(), older_than, yes)
         emit(found)
         if not as_json:
             tidy.print_clean(found)
@@ -149,7 +149,7 @@ def reproduce(
     with standard_output_for(as_json) as emit:
         from flows import reproduction
 
-        result = reproduction.reproduce(find_workspace(), run, data_root)
+        result = reproduction.reproduce(tracked_workspace(), run, data_root)
         emit(result)
         if not as_json:
             reproduction.print_reproduction(result)

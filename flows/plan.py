@@ -10,7 +10,6 @@ from tasks.cache import Store
 from tasks.data import missing
 from tasks.handles import Handle, PreparedData
 from tasks.stage import handle_from, lookup
-from tasks.tracking import tracking_uri
 from tasks.workspace import Workspace
 
 
@@ -26,7 +25,7 @@ def plan(
     A stage behind one that will run is shown as to run: what comes out of it may or may not be new. Raises
     InputError where a run would: data/ that differs from data.dvc, sources that are not there.
     """
-    chosen = selection(settings, tracking_uri(workspace), start, until, fresh)
+    chosen = selection(settings, workspace.tracking_uri, start, until, fresh)
     absent = missing(settings.data.root, workspace)
     store = Store(workspace.store, workspace.locks)
     handles: dict[str, Handle] = {}

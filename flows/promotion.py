@@ -66,9 +66,8 @@ def _who(rival: str) -> str:
 def rollback(workspace: Workspace, name: str = "sear", reason: str = "", to: str = "") -> dict[str, Any]:
     """Point `champion` back at the version before it, or at `to`. Raises InputError where there is none."""
     from tasks import model_registry
-    from tasks.tracking import tracking_uri
 
-    uri = tracking_uri(workspace)
+    uri = workspace.tracking_uri
     champion = model_registry.by_alias(uri, name, model_registry.CHAMPION)
     if not to:
         if champion is None:
@@ -90,9 +89,8 @@ def rollback(workspace: Workspace, name: str = "sear", reason: str = "", to: str
 def history(workspace: Workspace, name: str = "sear") -> dict[str, Any]:
     """{"versions": newest first, "moves": of the champion alias, oldest first}."""
     from tasks import model_registry
-    from tasks.tracking import tracking_uri
 
-    uri = tracking_uri(workspace)
+    uri = workspace.tracking_uri
     known = model_registry.versions(uri, name)
     aliases: dict[str, list[str]] = {}
     for alias in (model_registry.CHAMPION, model_registry.CANDIDATE):
@@ -114,9 +112,8 @@ def history(workspace: Workspace, name: str = "sear") -> dict[str, Any]:
 def _version(workspace: Workspace, version: str, name: str) -> tuple[str, Registered]:
     from flows.services import public
     from tasks import model_registry
-    from tasks.tracking import tracking_uri
 
-    uri = tracking_uri(workspace)
+    uri = workspace.tracking_uri
     found = model_registry.by_version(uri, name, version) if version.isdigit() else None
     if found is None:
         known = [r.version for r in model_registry.versions(uri, name)]

@@ -35,9 +35,8 @@ def rebuild(run: str, workspace: Workspace) -> Path:
     from flows.services import public
     from tasks.model_registry import store_exists
     from tasks.stage import Job, call_compute, handle_from
-    from tasks.tracking import tracking_uri
 
-    uri = tracking_uri(workspace)
+    uri = workspace.tracking_uri
     if not store_exists(uri):
         raise InputError(f"{public(uri)}: no run yet; `sear run` makes one")
     client = MlflowClient(uri)

@@ -37,9 +37,8 @@ def reproduce(workspace: Workspace, run: str, data_root: Path | None = None) -> 
     from flows.services import public
     from tasks import lineage
     from tasks.model_registry import store_exists
-    from tasks.tracking import tracking_uri
 
-    uri = tracking_uri(workspace)
+    uri = workspace.tracking_uri
     if not store_exists(uri):
         raise InputError(f"{public(uri)}: no run yet; `sear run` makes one")
     client = MlflowClient(uri)

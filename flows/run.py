@@ -35,7 +35,7 @@ from tasks.launch import warm_up
 from tasks.lineage import environment, git_tags, tree_patch
 from tasks.progress import Progress
 from tasks.stage import RunContext, Stage, core_cover
-from tasks.tracking import STAGE_TAG, RunLog, Stopped, Tracker, is_interruption, tracking_uri
+from tasks.tracking import STAGE_TAG, RunLog, Stopped, Tracker, is_interruption
 from tasks.workspace import Workspace
 
 # What the parent run carries, so that the run list is enough to compare.
@@ -134,7 +134,7 @@ def pipeline(
     started = started or time.perf_counter()
     settings = PipelineConfig.model_validate(config)
     workspace = Workspace(Path(root))
-    chosen = selection(settings, tracking_uri(workspace), start, until, fresh)
+    chosen = selection(settings, workspace.tracking_uri, start, until, fresh)
     tracker = Tracker(workspace, settings.experiment)
     shared = {
         "config.sha256": settings.sha256,
@@ -322,10 +322,10 @@ def check(workspace: Workspace) -> None:
             raise InputError(
                 f"{folder}: cannot be written: {error.strerror}; the run keeps its store there"
             ) from None
-    for found in (services.prefect(os.environ.get("PREFECT_API_URL", ""), workspace.prefect_home),
-                  services.mlflow_store(tracking_uri(workspace))):  # fmt: skip
-        if found.status == "fail":
-            raise InputError(f"{found.name}: {found.detail}; {found.mend}")
+    services.require(
+        services.prefect(os.environ.get("PREFECT_API_URL", ""), workspace.prefect_home),
+        services.mlflow_store(workspace.tracking_uri),
+    )
     processes.own()
     processes.sweep(workspace.root)
     Store(workspace.store, workspace.locks).sweep()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -60,11 +61,19 @@ def mlflow_store(uri: str) -> Check:
     if not uri.startswith("sqlite:///"):
         if uri.startswith(("postgresql", "mysql", "mssql")):
             return _database(name, uri)
-        known = uri.startswith("databricks")
-        return Check(name, "ok" if known else "warn", f"{public(uri)} (not asked here)",
-                     "" if known else "MLflow refuses file stores: use SQLite or a server")  # fmt: skip
+        if uri.startswith(("databricks", "uc:")):
+            return Check(name, "ok", f"{public(uri)} (not asked here)")
+        mend = "expected http(s)://…, sqlite:///… or a database's URI; MLflow refuses file stores"
+        return Check(name, "fail", f"{public(uri)}: no store of MLflow's", mend)
     path = Path(uri.removeprefix("sqlite:///"))
     if not path.exists():
+        place = next(folder for folder in path.absolute().parents if folder.exists())
+        try:
+            with tempfile.NamedTemporaryFile(dir=place):
+                pass
+        except OSError as error:
+            return Check(name, "fail", f"{path}: cannot be made: {place}: {error.strerror}",
+                         "chown or chmod that folder, or name another one")  # fmt: skip
         return Check(name, "ok", f"{path}: the first run makes it")
     import sqlite3
 
@@ -90,6 +99,15 @@ def mlflow_store(uri: str) -> Check:
             f"run `mlflow db upgrade {uri}`",
         )
     return Check(name, "ok", f"{path}, {runs} runs")
+
+
+def require(*checks: Check) -> None:
+    """Raise InputError for the first check that failed: before anything is waited for, or lost."""
+    from sear_core.errors import InputError
+
+    for check in checks:
+        if check.status == "fail":
+            raise InputError(f"{check.name}: {check.detail}; {check.mend}")
 
 
 def _database(name: str, uri: str) -> Check:

@@ -41,7 +41,7 @@ from tasks.launch import warm_up
 from tasks.lineage import git_tags
 from tasks.progress import Progress
 from tasks.stage import RunContext, finite
-from tasks.tracking import RunLog, Tracker, tracking_uri
+from tasks.tracking import RunLog, Tracker
 from tasks.workspace import Workspace
 
 
@@ -131,7 +131,7 @@ def study(
     started = started or time.perf_counter()
     settings = PipelineConfig.model_validate(config)
     workspace = Workspace(Path(root))
-    uri = tracking_uri(workspace)
+    uri = workspace.tracking_uri
     wanted = members(settings)
     configs = [member_config(settings, member) for member in wanted]
     dags = [

@@ -36,9 +36,8 @@ def clean(workspace: Workspace, older_than: float = 30.0, yes: bool = False) -> 
     from mlflow import MlflowClient
 
     from tasks.model_registry import store_exists
-    from tasks.tracking import tracking_uri
 
-    uri = tracking_uri(workspace)
+    uri = workspace.tracking_uri
     limit = time.time() - older_than * DAY
     client = MlflowClient(uri) if store_exists(uri) else None
     runs = _runs(client) if client else []

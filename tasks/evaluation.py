@@ -91,9 +91,7 @@ def champion_state(stage: Stage, inputs: Mapping[str, Handle], workspace: Worksp
 
     So an unchanged rerun of the run that promoted its own model finds its decision again.
     """
-    from tasks.tracking import tracking_uri
-
-    rival, _, _ = _champion(stage.section, inputs, workspace.root, tracking_uri(workspace))
+    rival, _, _ = _champion(stage.section, inputs, workspace.root, workspace.tracking_uri)
     return outside_state(stage, inputs, workspace) | {"champion": rival}
 
 

@@ -30,9 +30,7 @@ def stage(candidate: str, name: str, approval: bool) -> Stage:
 
 def store_state(stage: Stage, inputs: Mapping[str, Handle], workspace: Workspace) -> dict[str, str]:
     """Another tracking store needs its own registration; hashed, for a URI may hold a password."""
-    from tasks.tracking import tracking_uri
-
-    return {"store": hashlib.sha256(tracking_uri(workspace).encode()).hexdigest()}
+    return {"store": hashlib.sha256(workspace.tracking_uri.encode()).hexdigest()}
 
 
 def compute(job: Job) -> dict[str, Any]:

@@ -36,11 +36,6 @@ RACED = re.compile(r"unique|duplicate key|giving up after", re.IGNORECASE)
 T = TypeVar("T")
 
 
-def tracking_uri(workspace: Workspace) -> str:
-    """The user's MLFLOW_TRACKING_URI, else SQLite under `mlruns/`; nothing is created."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.mlruns / 'mlflow.db'}"
-
-
 def configure(workspace: Workspace) -> str:
     """Set MLflow up: the user's MLFLOW_TRACKING_URI, or SQLite under `mlruns/`. Returns the URI.
 
@@ -48,7 +43,7 @@ def configure(workspace: Workspace) -> str:
     """
     import mlflow
 
-    uri = os.environ["MLFLOW_TRACKING_URI"] = tracking_uri(workspace)
+    uri = os.environ["MLFLOW_TRACKING_URI"] = workspace.tracking_uri
     mlflow.set_tracking_uri(uri)
     if uri.startswith("sqlite:///"):
         workspace.locks.mkdir(parents=True, exist_ok=True)

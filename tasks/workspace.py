@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,11 @@ class Workspace:
     @property
     def mlruns(self) -> Path:
         return self.root / "mlruns"
+
+    @property
+    def tracking_uri(self) -> str:
+        """The user's MLFLOW_TRACKING_URI, else SQLite under `mlruns/`; nothing is created."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.mlruns / 'mlflow.db'}"
 
     @property
     def prefect_home(self) -> Path:

@@ -87,6 +87,14 @@ def test_an_unknown_command_or_option_ends_with_2(call, arguments):
     assert code == 2 and "Traceback" not in err
 
 
+def test_a_shell_without_utf_8_is_told_what_to_set(call, monkeypatch):
+    monkeypatch.setattr("locale.getpreferredencoding", lambda _=True: "ISO-8859-1")
+    code, _, err = call("plan", "--preset", "smoke")
+    assert (
+        code == 2 and "encoding is ISO-8859-1, expected UTF-8: set PYTHONUTF8=1" in err and one_paragraph(err)
+    )
+
+
 def test_an_empty_data_root_is_named(call, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = call("plan", "--preset", "public", "--set", f"data.root={tmp_path / 'empty'}")
@@ -129,6 +137,18 @@ def test_a_server_that_is_away_is_named_before_anything_runs(call, monkeypatch, 
     assert (code, out) == (2, "")
     assert told in err and "secret" not in err and one_paragraph(err), err
     assert not list(Workspace(Path.cwd()).store.glob("*/*"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["compare", "abcdef"], ["report", "abcdef"], ["ask", "what is that?"], ["history"], ["promote", "1"],
+     ["ask", "what is that?", "--model", "models:/sear@champion"], ["evaluate", "models:/sear/1"]],
+)  # fmt: skip
+def test_no_command_waits_for_a_server_that_is_away(call, monkeypatch, arguments):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert "MLflow store: http://127.0.0.1:9: no answer" in err and one_paragraph(err), err
 
 
 def test_planning_an_untouched_checkout_creates_nothing(call):

@@ -86,6 +86,19 @@ def test_the_sqlite_store_is_checked_by_its_schema(tmp_path):
     assert services.mlflow_store(uri).status == "ok"
 
 
+@pytest.mark.parametrize("uri", ["nonsense://x", "/srv/mlruns", "file:///srv/mlruns"])
+def test_what_is_no_store_of_mlflow_fails(uri):
+    check = services.mlflow_store(uri)
+    assert check.status == "fail" and check.detail.startswith(uri)
+
+
+def test_a_store_that_cannot_be_made_fails_and_nothing_is_left(tmp_path):
+    (tmp_path / "file").write_text("")
+    check = services.mlflow_store(f"sqlite:///{tmp_path}/file/mlflow.db")
+    assert check.status == "fail" and f"{tmp_path}/file/mlflow.db: cannot be made" in check.detail
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_store_whose_writer_was_killed_is_taken_up(tmp_path):
     """A killed writer leaves its journal; only a connection that may write can roll it back."""
     path = tmp_path / "mlflow.db"

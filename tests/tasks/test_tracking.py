@@ -9,7 +9,7 @@ import pytest
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tasks import model_registry
-from tasks.tracking import HOST_TAG, PID_TAG, Tracker, clean_metric_name, is_remote, tracking_uri
+from tasks.tracking import HOST_TAG, PID_TAG, Tracker, clean_metric_name, is_remote
 from tasks.workspace import Workspace
 
 
@@ -27,12 +27,12 @@ def status(tracker, run) -> str:
 
 def test_by_default_the_store_is_sqlite_in_mlruns_and_asking_creates_nothing(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri(Workspace(tmp_path)) == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert Workspace(tmp_path).tracking_uri == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
     assert list(tmp_path.iterdir()) == []
-    assert model_registry.by_alias(tracking_uri(Workspace(tmp_path)), "sear", "champion") is None
+    assert model_registry.by_alias(Workspace(tmp_path).tracking_uri, "sear", "champion") is None
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example.org")
-    assert is_remote(tracking_uri(Workspace(tmp_path)))
+    assert is_remote(Workspace(tmp_path).tracking_uri)
 
 
 def test_artifacts_have_an_absolute_home_whatever_the_working_directory(tracker):
