@@ -4,7 +4,7 @@
     answer model     the same of a whole answer
     classifier       dense features (refusal_features.py) -> full compliance, partial refusal, full refusal
 
-Weights are plain arrays (linear.py); those committed were trained by refusal_training.py, see docs/judges.md.
+Weights are plain arrays (linear.py); those committed were trained by refusal_training.py.
 """
 
 from __future__ import annotations

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from flows.config import load_config
+from flows.pipeline import merge, stages
 from flows.references import check_references, check_suites, needs_hub
+from flows.study import Members
+from flows.study_members import member_config, members
 from sear_core.errors import InputError
 from sear_core.schema import TABLES
 from tasks.workspace import Workspace
@@ -57,6 +61,19 @@ def test_the_hub_is_closed_to_a_config_that_names_nothing_on_it(tmp_path):
     )
 
 
+def write_evaluation(prepared, categories):
+    """A prepared evaluation table of one suite, `xstest`: a row for each category."""
+    rows = [
+        {name: "" for name in TABLES["evaluation"].names}
+        | {"id": f"own:{i}", "prompt": f"prompt {i}", "category": category, "suite": "xstest"}
+        for i, category in enumerate(categories)
+    ]
+    (prepared / "tables").mkdir()
+    pq.write_table(
+        pa.Table.from_pylist(rows, TABLES["evaluation"]), prepared / "tables" / "evaluation.parquet"
+    )
+
+
 @pytest.mark.parametrize(
     ("suites", "categories", "told"),
     [
@@ -71,15 +88,25 @@ def test_the_hub_is_closed_to_a_config_that_names_nothing_on_it(tmp_path):
 def test_a_suite_that_can_say_nothing_is_refused_before_anything_is_trained(
     tmp_path, suites, categories, told
 ):
-    rows = [
-        {name: "" for name in TABLES["evaluation"].names}
-        | {"id": f"own:{i}", "prompt": f"prompt {i}", "category": category, "suite": "xstest"}
-        for i, category in enumerate(categories)
-    ]
-    (tmp_path / "tables").mkdir()
-    pq.write_table(
-        pa.Table.from_pylist(rows, TABLES["evaluation"]), tmp_path / "tables" / "evaluation.parquet"
-    )
+    write_evaluation(tmp_path, categories)
     with pytest.raises(InputError) as error:
         check_suites(suites, tmp_path)
     assert told in str(error.value)
+
+
+def test_a_study_asks_for_the_suites_of_all_its_members_behind_the_data_gate(tmp_path):
+    write_evaluation(tmp_path, ["harmful", "harmless"])
+    settings = load_config("study")
+    wanted = members(settings)
+    dags = [stages(member_config(settings, member)) for member in wanted]
+    nodes, places = merge(dags)
+    prepare, validate = (next(n for n in nodes if n.stage.name == name) for name in ("prepare", "validate"))
+
+    def after_the_gate(suites):
+        who = Members(wanted, places, SimpleNamespace(), suites)
+        who.done(prepare, SimpleNamespace(path=str(tmp_path)))
+        who.done(validate, SimpleNamespace(path=""))
+
+    after_the_gate([["xstest"]] * len(wanted))
+    with pytest.raises(InputError, match="'xtest' is no suite"):  # of one member alone
+        after_the_gate([["xstest"]] * (len(wanted) - 1) + [["xtest"]])
