@@ -8,8 +8,8 @@ for. The kinds of `DESIGN` were looked at while the method was made, on these se
 beforehand and kept aside: the first time .861 of them were found (look-alike letters .73, contractions .30, fillers
 inside .83), which led to changes, so they count as looked at since. The same with `THIRD`: .839 the first time
 (dialect contractions such as t' and 'n' .13, look-alike letters .84). Those of `ASIDE` were written before that third
-version was run, and served no choice. False alarms: XSTest's unsafe prompts against its safe ones and the other way
-round (XSTest served no choice); contrasts made of the other sets by replacing one content word; different prompts of
+version was run: .986. Four more lists are in edits.py. False alarms: XSTest's unsafe prompts against its safe ones and the other way
+round (XSTest served no choice); contrasts made of the other sets by replacing one content word, or by the word in use that is one letter off; different prompts of
 these sets.
 """
 
@@ -292,25 +292,56 @@ def replaced(prompts: list[str], counts: Counter[str], seed: int = 0) -> list[st
     return contrasts
 
 
-def main(folder: Path, number: int, aside: bool) -> None:
+def one_letter_off(prompts: list[str], counts: Counter[str], seed: int = 0) -> list[str]:
+    """Harder contrasts: a content word gives way to another one in use that differs by one letter."""
+    from sear_core.data.wording import words
+
+    dice = random.Random(seed)  # noqa: S311
+    used = {word for word, number in counts.items() if number >= 3 and words(word).content == (word,)}
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    contrasts = []
+    for text in prompts:
+        parsed = words(text)
+        tokens = list(parsed.tokens)
+        near = [
+            (at, other)
+            for at in parsed.places
+            for word in [tokens[at]]
+            for i in range(len(word) + 1)
+            for other in sorted(
+                used & {word[:i] + c + word[j:] for c in letters for j in (i, i + 1)} - {word}
+            )
+            if other not in (word + "s", word[:-1])
+        ]
+        if near:
+            at, tokens_at = dice.choice(near)
+            tokens[at] = tokens_at
+            contrasts.append(" ".join(tokens))
+    return contrasts
+
+
+def main(folder: Path, number: int) -> None:
+    import edits
+
     prompts = prompts_of(folder)
     random.Random(0).shuffle(prompts)  # noqa: S311
     references, rest = prompts[:number], prompts[number:]
     counts = count(prompts)
     groups = [
-        ("looked at", DESIGN),
-        ("looked at 2", SECOND),
-        ("looked at 3", THIRD),
-        *([("kept aside", ASIDE)] if aside else []),
+        ("design", DESIGN),
+        ("second", SECOND),
+        ("third", THIRD),
+        ("fourth", ASIDE),
+        *((f"edits {name}", getattr(edits, name)) for name in "ABCD"),
     ]
-    for title, edits in groups:
+    for title, kinds in groups:
         total = [0, 0]
-        for kind, edit in edits.items():
+        for kind, edit in kinds.items():
             hits, planted = found_share(references, edit, counts)
             total = [total[0] + hits, total[1] + planted]
-            print(f"{title:<11} {kind:<24} {hits:>5} of {planted:<5} found: {hits / planted:.4f}", flush=True)
+            print(f"{title:<8} {kind:<28} {hits:>5} of {planted:<5} found: {hits / planted:.4f}", flush=True)
         print(
-            f"{title:<11} {'all':<24} {total[0]:>5} of {total[1]:<5} found: {total[0] / total[1]:.4f}",
+            f"{title:<8} {'all':<28} {total[0]:>5} of {total[1]:<5} found: {total[0] / total[1]:.4f}",
             flush=True,
         )
     safe, unsafe = xstest(folder)
@@ -323,6 +354,9 @@ def main(folder: Path, number: int, aside: bool) -> None:
     print(
         f"false alarms, one content word replaced: {wrong} of {len(contrasts)}: {wrong / len(contrasts):.4f}"
     )
+    contrasts = one_letter_off(references, counts)
+    wrong = alarms(references, contrasts, counts)
+    print(f"false alarms, a word one letter off: {wrong} of {len(contrasts)}: {wrong / len(contrasts):.4f}")
     wrong = alarms(references, rest, counts)
     print(
         f"different prompts of these sets taken for near-duplicates: {wrong} of {len(rest)}: {wrong / len(rest):.4f}"
@@ -331,4 +365,4 @@ def main(folder: Path, number: int, aside: bool) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1000, "--no-aside" not in sys.argv)
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1000)

@@ -12,6 +12,7 @@ from flows.command_line import ConfigFile, Json, Preset, Sets, find_workspace, l
 if TYPE_CHECKING:
     from tasks.config import SourceConfig
     from tasks.expectations import ValidationResult
+    from tasks.workspace import Workspace
 
 app = App(name="data", help="Check, add, share and compare data.")
 
@@ -137,7 +138,7 @@ def status(*, remote: Remote = None, offline: Offline = False, as_json: Json = F
         from flows.data_render import print_status
         from tasks.data_sharing import status as status_of
 
-        state = status_of(find_workspace().root, remote, ask_remote=not offline)
+        state = status_of(_project().root, remote, ask_remote=not offline)
         emit(state)
         if not as_json:
             print_status(state)
@@ -151,7 +152,7 @@ def push(*, remote: Remote = None, as_json: Json = False) -> int:
         from flows.data_render import say
         from tasks.data_sharing import push as push_to
 
-        done = push_to(find_workspace().root, remote)
+        done = push_to(_project().root, remote)
         emit(done)
         if not as_json:
             say(f"{done['files']} files of version {done['version']} are on the remote {done['remote']!r}")
@@ -169,7 +170,7 @@ def pull(
         from flows.data_render import say
         from tasks.data_sharing import pull as pull_from
 
-        done = pull_from(find_workspace().root, remote, force)
+        done = pull_from(_project().root, remote, force)
         emit(done)
         if not as_json:
             say(f"data/ is at version {done['version']}" + ("" if done["changed"] else ", as it was"))
@@ -191,11 +192,21 @@ def diff(before: str, after: str = "workspace", /, *, as_json: Json = False) -> 
         from flows.data_render import print_diff
         from tasks.data_diff import diff as compare
 
-        found = compare(find_workspace().root, before, after)
+        found = compare(_project().root, before, after)
         emit(found)
         if not as_json:
             print_diff(found)
     return 0
+
+
+def _project() -> Workspace:
+    """The project of the working directory; where another one is meant, that is said."""
+    from flows.data_render import say
+
+    workspace = find_workspace()
+    if not Path.cwd().resolve().is_relative_to(workspace.root):
+        say(f"no data.dvc in {Path.cwd()} or above it: this is about {workspace.root}")
+    return workspace
 
 
 def _seed(settings: Any) -> int:
@@ -212,7 +223,7 @@ def _source(
     from tasks.data_check import propose
 
     if not file.is_file():
-        raise InputError(f"{file}: no such file")
+        raise InputError(f"{file}: {'not a file' if file.exists() else 'no such file'}")
     if category not in (None, "harmful", "harmless", "ambiguous"):
         raise InputError(f"--category {category!r}: expected harmful, harmless or ambiguous")
     fixed: dict[str, Any] = dict(_pairs("--constant", constants)) | (

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.render import console, table
+from sear_core.data.dedup import printable
 
 if TYPE_CHECKING:
     from tasks.config import SourceConfig
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr)
+    """A line; whatever a file's name or a remote's answer holds, a terminal is not to obey it."""
+    print(printable(text), file=sys.stderr)
 
 
 def print_guess(source: SourceConfig, about: dict[str, dict[str, Any]]) -> None:
+    from rich.markup import escape
+
     out = console()
     rows = table(out, f"{source.name}: read as {source.role}")
     for heading in ("table column", "from", "holds"):
@@ -29,11 +33,12 @@ def print_guess(source: SourceConfig, about: dict[str, dict[str, Any]]) -> None:
             if seen
             else ""
         )
-        rows.add_row(column, f"column {name!r}", holds)
+        rows.add_row(column, escape(f"column {name!r}"), holds)
         if column in source.values:
-            rows.add_row("", "", ", ".join(f"{k!r} → {v!r}" for k, v in source.values[column].items()))
+            translated = ", ".join(f"{k!r} → {v!r}" for k, v in source.values[column].items())
+            rows.add_row("", "", escape(translated))
     for column, value in source.constants.items():
-        rows.add_row(column, "every row", repr(value))
+        rows.add_row(column, "every row", escape(repr(value)))
     out.print(rows)
 
 
@@ -78,8 +83,10 @@ def print_status(state: dict[str, Any]) -> None:
 
 
 def print_diff(found: dict[str, Any]) -> None:
+    from rich.markup import escape
+
     out = console()
-    rows = table(out, f"{found['from']['name']} → {found['to']['name']}")
+    rows = table(out, escape(f"{found['from']['name']} → {found['to']['name']}"))
     for heading in ("table", "file", "added", "removed", "changed", "the same", "such as"):
         rows.add_column(heading)
     for item in found["tables"]:
@@ -87,7 +94,7 @@ def print_diff(found: dict[str, Any]) -> None:
             "-" if item[key] is None else str(item[key]) for key in ("added", "removed", "changed", "same")
         ]
         such = "; ".join(f"{kind} {', '.join(names)}" for kind, names in item["examples"].items())
-        rows.add_row(item["path"], item["state"], *counts, such or item["told"])
+        rows.add_row(escape(item["path"]), item["state"], *counts, escape(such or item["told"]))
     out.print(rows)
     say(f"{found['added']} rows added, {found['removed']} removed, {found['changed']} changed; "
          f"{found['unchanged']} files the same")  # fmt: skip

@@ -119,7 +119,7 @@ class DataConfig(Section):
     harmless_per_ambiguous: float = Field(
         1.0, gt=0
     )  # among the other RL prompts, where harmful_share is given
-    # near-duplicates (docs/data.md) out: of evaluation prompts, in every training table, and within a table
+    # all but one of near-duplicates (docs/data.md) within a table out; those of evaluation prompts always go
     near_duplicates: bool = True
 
 

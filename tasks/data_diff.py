@@ -181,6 +181,7 @@ def _by_content(before: Rows, after: Rows) -> dict[str, Any]:
 
 def _rows(path: Path | None, key: str | None) -> Rows:
     """The rows of a file as digests: the index of a table is held, not the table."""
+    from sear_core.data.dedup import printable
     from sear_core.data.readers import read_records
 
     found: Rows = {}
@@ -188,7 +189,7 @@ def _rows(path: Path | None, key: str | None) -> Rows:
         return found
     for number, record in read_records(path):
         name = str(number) if key is None else str(record.get(key))
-        shown = name if key in NAMES else f"row {number}"
+        shown = printable(name) if key in NAMES else f"row {number}"
         found[_digest(name)] = (_digest(sorted(record.items(), key=lambda item: str(item[0]))), shown)
     return found
 

@@ -79,6 +79,8 @@ def pull(project_root: Path, remote: str | None = None, force: bool = False) -> 
     Files that differ from data.dvc's, or that it does not list, are only overwritten or removed by `force`.
     Raises InputError: those, or files that no remote has.
     """
+    if remote is not None:
+        _remote(remotes(project_root), remote)
     with lock(project_root):
         tracked, data = tracked_version(project_root / "data.dvc"), project_root / "data"
         result = {"schema_version": 1, "version": tracked.md5, "files": tracked.nfiles, "changed": True}
@@ -87,7 +89,7 @@ def pull(project_root: Path, remote: str | None = None, force: bool = False) -> 
         elif data.is_dir() and directory_version(data) == tracked.md5:
             return result | {"changed": False}
         else:
-            options = ("--remote", _remote(remotes(project_root), remote)) if remote else ()
+            options = ("--remote", remote) if remote else ()
             if not complete_in_cache(project_root, tracked.md5):
                 dvc(project_root, "fetch", "data.dvc", *options)
                 if not complete_in_cache(project_root, tracked.md5):  # DVC only warns of what a remote lacks

@@ -6,6 +6,7 @@ prompt; rows are named by id. What is expected is in suites.py.
 
 from __future__ import annotations
 
+import html
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -152,7 +153,7 @@ def _failure(table: str, item: Any, rows: int) -> Failure:
 def _name(example: Mapping[str, Any]) -> str:
     """A row by its id, by its number where it has none."""
     name = example.get("id")
-    return str(name) if isinstance(name, str) and name else f"row {example['row']}"
+    return html.unescape(name) if isinstance(name, str) and name else f"row {example['row']}"
 
 
 def _messages(info: Any) -> set[str]:

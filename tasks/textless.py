@@ -7,6 +7,7 @@ be checked becomes a column of its own, derived here in plain Python.
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 import unicodedata
 from collections import defaultdict
@@ -65,7 +66,7 @@ def textless_frames(
     frames = {}
     for name, (columns, rows) in tables.items():
         data: dict[str, list[Any]] = {
-            column: [row[column] if column in PLAIN else _digest(row[column]) for row in rows]
+            column: [_shown(row[column]) if column in PLAIN else _digest(row[column]) for row in rows]
             for column in columns
         }
         data["row"] = list(range(1, len(rows) + 1))
@@ -196,6 +197,11 @@ def _several(pairs: Iterable[tuple[Any, Any]]) -> set[Any]:
     for key, value in pairs:
         values[key].add(value)
     return {key for key, found in values.items() if len(found) > 1}
+
+
+def _shown(value: Any) -> Any:
+    """A value that the Data Docs may show: GX puts it into the page as it is."""
+    return html.escape(value) if isinstance(value, str) else value
 
 
 def _known(key: str, vocabulary: set[str]) -> float | None:

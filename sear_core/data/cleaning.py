@@ -93,8 +93,8 @@ def count_words(counts: Counter[str], prompt: str) -> None:
             del counts[word]
 
 
-def drop_contaminated(tables: Mapping[str, Staged], near: bool, prompts: Mapping[str, int]) -> list[Removal]:
-    """Take every training row out whose prompt is an evaluation prompt, canonically or (`near`) nearly.
+def drop_contaminated(tables: Mapping[str, Staged], prompts: Mapping[str, int]) -> list[Removal]:
+    """Take every training row out whose prompt is an evaluation prompt, canonically or nearly.
 
     The evaluation rows stay as they are: it is training that has to give way. Rows are read one at a time;
     evaluation prompts are held.
@@ -104,11 +104,11 @@ def drop_contaminated(tables: Mapping[str, Staged], near: bool, prompts: Mapping
     equal: dict[int, str] = {}
     for position in held:
         equal.setdefault(int(evaluation.index["prompt"][position]), evaluation.ids[position])
-    index = ReferenceIndex([evaluation.row(int(i))["prompt"] for i in held], prompts) if near else None
+    index = ReferenceIndex([evaluation.row(int(i))["prompt"] for i in held], prompts)
 
     @lru_cache(maxsize=1 << 12)
     def nearest(prompt: str) -> int | None:
-        return index.match(words(prompt)) if index is not None else None
+        return index.match(words(prompt))
 
     removals = []
     for name, table in tables.items():
@@ -118,7 +118,7 @@ def drop_contaminated(tables: Mapping[str, Staged], near: bool, prompts: Mapping
             known = equal.get(int(table.index["prompt"][position]))
             if known is not None:
                 removals.append(table.remove(position, "in_evaluation", known))
-            elif near and (match := nearest(table.row(position)["prompt"])) is not None:
+            elif (match := nearest(table.row(position)["prompt"])) is not None:
                 removals.append(table.remove(position, "near_evaluation", evaluation.ids[held[match]]))
     return removals
 

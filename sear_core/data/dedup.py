@@ -39,3 +39,10 @@ def content_hash(*parts: object) -> str:
 def unit(digest: str) -> float:
     """A content hash as a number in [0, 1): what decides splits."""
     return int(digest[:13], 16) / 16**13
+
+
+def printable(text: str) -> str:
+    """A name on one line, with whatever a terminal or a page might obey written out: \\n, \\x1b, \\u202e."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -7,7 +7,7 @@ and cannot be guessed is an error that lists the columns.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,8 @@ def guess(
         elif name not in found and name not in OPTIONAL:
             how = "--category" if name == "category" else f"--column {name}=COLUMN or --constant {name}=VALUE"
             raise InputError(
-                f"{path}: which column is {name!r} cannot be guessed; it has {_list(seen)}; give {how}"
+                f"{path}: which column is {name!r} cannot be guessed; it has {_list(seen)}"
+                f"{_unfit(name, seen, taken)}; give {how}"
             )
     return Guess(found, fixed, values, rows, seen)
 
@@ -180,6 +181,24 @@ def _fits(column: str, role: str, kind: pa.DataType, seen: Seen, rows: int) -> b
     if column in ("slice", "suite"):
         return len(seen.values) <= MANY
     return seen.kinds == {"str"}
+
+
+def _unfit(column: str, seen: Mapping[str, Seen], taken: Collection[str]) -> str:
+    """Why the column that its name points to is not taken, in words."""
+    name = next((candidate for candidate in _candidates(column, seen) if candidate not in taken), None)
+    if name is None:
+        return ""
+    found = seen[name]
+    strange = sorted(value for value in found.values if value.strip().lower() not in CATEGORY_WORDS)
+    if not found.present:
+        why = "is empty in every row"
+    elif column == "category" and strange and len(found.values) <= MANY:
+        why = f"holds {strange[0][:40]!r}, which is none of {', '.join(CATEGORY_WORDS)}"
+    else:
+        why = f"holds {'/'.join(sorted(found.kinds))}" + (
+            f", {found.present} filled" if found.present else ""
+        )
+    return f"; column {name!r} {why}"
 
 
 def _translation(column: str, seen: Seen) -> dict[str, dict[str, Any]]:

@@ -108,6 +108,8 @@ class _Window:
                 if not self._grow():
                     raise InputError(f"{self.path}: line {line}: not JSON: {error.msg}") from None
                 continue
+            except ValueError as error:  # a number of thousands of digits
+                raise InputError(f"{self.path}: line {self.line}: not usable JSON: {error}") from None
             if end == len(self.text) and not isinstance(value, (dict, list, str)) and self._grow():
                 continue  # a number may go on
             self.line += self.text.count("\n", self.at, end)

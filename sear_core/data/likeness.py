@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from difflib import SequenceMatcher
+from functools import lru_cache
 
-from sear_core.data.word_lists import CONTEXT, DROPPED, NEGATION
-from sear_core.data.wording import Words, sorted_out
+from sear_core.data.word_lists import CONTEXT, DROPPED, IN_WORDS, LEET, NEGATION, SOUNDS
+from sear_core.data.wording import Words, one_spelling, sorted_out
 
 LONG = 24  # content words: from here on one in so many may differ
-TYPO_PER = 8  # content words per misspelling, beside the first one
+TYPO_PER = 4  # content words per misspelling, beside the first one
 REMARK = 5  # content words of a remark
 RARE = 3  # prompts: a word of fewer may be a misspelling of any other
 RARER = 100  # times: also a word that is so much rarer than the other one
@@ -29,12 +30,15 @@ def misspelt(a: str, b: str, prompts: Mapping[str, int]) -> bool:
     """
     if a == b:
         return True
+    if a.isdigit() and b.isdigit():
+        return False
+    a, b = IN_WORDS.get(a, a), IN_WORDS.get(b, b)  # "ten" has become 10: "tenn" is to be like it
     if a.isdigit() or b.isdigit():
         return False
     short, long = sorted((a, b), key=len)
     if len(short) >= 3 and long in (short + "s", short + "es"):
         return True
-    if len(a) == len(b) and disguised(a, b):
+    if (len(a) == len(b) and disguised(a, b)) or one_spelling(a) == one_spelling(b):
         return True
     if len(long) < 3 or not _one_slip(a, b):
         return False
@@ -59,11 +63,18 @@ def _one_slip(a: str, b: str) -> bool:
 
 
 def disguised(a: str, b: str) -> bool:
-    """Whether they differ only where one has a Latin letter and the other a sign in its place (k1ll, kіll)."""
+    """Whether they differ only where one has a Latin letter and the other a sign in its place (k1ll, kіll): any sign
+    in at most half of the places, the usual ones in all of them."""
+    if _leet(a, b):
+        return True
     different = [(x, y) for x, y in zip(a, b, strict=True) if x != y]
     return len(different) <= (len(a) + 1) // 2 and all(
         (x.isascii() and x.isalpha()) != (y.isascii() and y.isalpha()) for x, y in different
     )
+
+
+def _leet(a: str, b: str) -> bool:
+    return all(x == y or y in LEET.get(x, "") or x in LEET.get(y, "") for x, y in zip(a, b, strict=True))
 
 
 def near_duplicate(a: Words, b: Words, prompts: Mapping[str, int]) -> bool:
@@ -75,15 +86,16 @@ def near_duplicate(a: Words, b: Words, prompts: Mapping[str, int]) -> bool:
     size = max(len(a.content), len(b.content))
     slack = size // LONG
     # a quick no: on both sides more words that only one has than can be misspelt, split or changed
-    left, right = a.kinds - b.kinds, b.kinds - a.kinds
-    if min(len(left), len(right)) > 1 + size // TYPO_PER + slack:
-        return "".join(a.tokens) == "".join(b.tokens)
-    if "".join(a.tokens) == "".join(b.tokens):
+    alone = min(len(a.kinds), len(b.kinds)) - len(a.kinds & b.kinds)
+    if alone > 1 + size // TYPO_PER + slack:
+        return a.letters == b.letters
+    if a.letters == b.letters:
         return True
     if _conflicting(a, b):
         return False
-    if a.skeleton == b.skeleton:
+    if a.skeleton == b.skeleton or _adverbs_moved(a.content, b.content):
         return True
+    left, right = a.kinds - b.kinds, b.kinds - a.kinds
     if _hopeless(a, b, left, right, slack, prompts):
         return False
     # a misspelt light word counts as content: it is none where the other prompt has that light word
@@ -112,16 +124,31 @@ def near_duplicate(a: Words, b: Words, prompts: Mapping[str, int]) -> bool:
     return len(places) + changed <= slack or _remark(longer, b if longer is a else a, places)
 
 
+def _adverbs_moved(a: Sequence[str], b: Sequence[str]) -> bool:
+    """Whether they are the same words in the same order, but for the places of words in -ly."""
+    if len(a) != len(b) or sorted(a) != sorted(b):
+        return False
+    return [word for word in a if not word.endswith("ly")] == [word for word in b if not word.endswith("ly")]
+
+
 def _revealed(a: Words, b: Words) -> Words:
-    """`a` with each of its words that disguises a word of `b` replaced by that word."""
+    """`a` with each of its words that disguises a word of `b`, or stands for its sound, replaced by that word."""
     known = set(b.tokens)
-    meant = {
-        odd: next((w for w in sorted(known) if len(w) == len(odd) and disguised(odd, w)), odd)
-        for odd in a.odd - known
-    }
+    meant = {odd: _meant(odd, known) for odd in a.odd - known}
     if not any(odd != word for odd, word in meant.items()):
         return a
-    return sorted_out([meant.get(token, token) for token in a.tokens], a.clauses, a.sentences)
+    return sorted_out(a.letters, [meant.get(token, token) for token in a.tokens], a.clauses, a.sentences)
+
+
+def _meant(odd: str, known: Set[str]) -> str:
+    """The word of `known` that is meant by a word spelt or disguised otherwise; the word itself where none is."""
+    spelt = one_spelling(odd)
+    if spelt != odd and (same := [word for word in known if one_spelling(word) == spelt]):
+        return min(same)
+    alike = [word for word in sorted(known) if len(word) == len(odd) and disguised(odd, word)]
+    usual = (word for word in alike if _leet(odd, word))
+    sounds = (word for word in SOUNDS.get(odd, ()) if word in known)
+    return next(usual, None) or next(sounds, None) or next(iter(alike), odd)
 
 
 def _hopeless(
@@ -140,6 +167,7 @@ def _hopeless(
     return alone > slack
 
 
+@lru_cache(maxsize=1 << 16)
 def _may_be(a: str, b: str) -> bool:
     """Whether one word could be a slip of the other, a part of it run together, or the word in disguise."""
     if a[0] == b[0] or a[-1] == b[-1]:
@@ -184,10 +212,10 @@ def _replaced(a: Sequence[str], b: Sequence[str], prompts: Mapping[str, int]) ->
 
 
 def _remark(longer: Words, shorter: Words, extra: Sequence[int]) -> bool:
-    """Whether the added words are a remark before or behind the prompt rather than a part of it.
+    """Whether the added words are a remark before or behind the prompt, or a word between commas, rather than a part.
 
     `extra`: indices in `longer.content`. A remark is a clause of its own of few words that sets no place, condition
-    or denial; or it stands right before the whole of the other prompt.
+    or denial; or it stands right before the whole of the other prompt, or ends in "but".
     """
     kept = len(longer.content) - len(extra)
     if not kept:
@@ -197,7 +225,7 @@ def _remark(longer: Words, shorter: Words, extra: Sequence[int]) -> bool:
     leading = [index for position, index in enumerate(extra) if index == position]
     trailing = extra[len(leading) :]
     if list(trailing) != list(range(len(longer.content) - len(trailing), len(longer.content))):
-        return False  # inside
+        return len(extra) == 1 and _between_commas(longer, shorter, extra[0])
     first = longer.places[len(leading)]
     last = longer.places[len(longer.content) - len(trailing) - 1]
     if leading:
@@ -205,6 +233,7 @@ def _remark(longer: Words, shorter: Words, extra: Sequence[int]) -> bool:
         apart = any(longer.places[leading[-1]] < clause <= first for clause in longer.clauses)
         whole = longer.tokens[-len(shorter.tokens) :] == shorter.tokens
         closed = whole and any(longer.places[leading[-1]] < start <= first for start in longer.sentences)
+        closed |= longer.content[leading[-1]] == "but"
         if not closed and (not (apart or whole) or before[0] in CONTEXT or NEGATION & set(before)):
             return False
     if trailing:
@@ -215,3 +244,20 @@ def _remark(longer: Words, shorter: Words, extra: Sequence[int]) -> bool:
         if behind[0] in CONTEXT or NEGATION & set(behind):
             return False
     return True
+
+
+def _between_commas(longer: Words, shorter: Words, extra: int) -> bool:
+    """Whether one added word stands by itself between commas, and is no item of a list."""
+    place = longer.places[extra]
+    starts = [clause for clause in longer.clauses if clause <= place]
+    ends = [clause for clause in longer.clauses if clause > place]
+    if max(starts) == 0 or not ends or min(ends) >= len(longer.tokens):
+        return False
+    start, end = max(starts), min(ends)
+    inside, then = longer.tokens[start:end], longer.tokens[end]
+    plain = (
+        not (set(inside) & (NEGATION | {"and", "or"}))
+        and inside[0] not in CONTEXT
+        and then not in ("and", "or")
+    )
+    return plain and start not in shorter.clauses

@@ -40,7 +40,7 @@ class ReferenceIndex:
         self._slips: dict[str, list[int]] = {}
         self._by_length: dict[int, list[str]] = {}
         for number, reference in enumerate(self._words):
-            self._equal.setdefault("".join(reference.tokens), []).append(number)
+            self._equal.setdefault(reference.letters, []).append(number)
             self._equal.setdefault("=" + reference.skeleton, []).append(number)
             broken = _breakable(reference)
             rarest = sorted(reference.kinds, key=lambda word: (prompts.get(word, 0), word))
@@ -55,7 +55,7 @@ class ReferenceIndex:
 
     def match(self, prompt: Words) -> int | None:
         """The first reference of which the prompt is a near-duplicate."""
-        proposed: set[int] = set(self._equal.get("".join(prompt.tokens), ()))
+        proposed: set[int] = set(self._equal.get(prompt.letters, ()))
         proposed.update(self._equal.get("=" + prompt.skeleton, ()))
         for word in prompt.kinds:
             for meant in self._meant(word):
@@ -70,7 +70,7 @@ class ReferenceIndex:
     def _find_meant(self, word: str) -> tuple[str, ...]:
         """The index's words that a word stands for: itself, and those that it is with signs for letters."""
         own = (word,) if word in self._rare else ()
-        if (word.isascii() and word.isalpha()) or word.isdigit():
+        if word.isascii() and word.isalpha():
             return own
         return own + tuple(w for w in self._by_length.get(len(word), ()) if w != word and disguised(word, w))
 

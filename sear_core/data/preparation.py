@@ -64,8 +64,9 @@ def prepare(
 ) -> PreparationReport:
     """Read the sources under `root` and write the six tables below the existing, empty folder `out`.
 
-    The caller gives a temporary folder and renames it. `template_traces` is a number of traces per RL prompt;
-    `near_duplicates` also takes nearly equal prompts for contamination and for duplicates (likeness.py).
+    The caller gives a temporary folder and renames it. `template_traces` is a number of traces per RL prompt.
+    Training prompts that are nearly evaluation prompts always go (likeness.py); `near_duplicates` also takes all but
+    one of nearly equal prompts out of a table.
     Lengths in tokens are those of `tokenizer` (a folder with tokenizer.json, or that file), or estimated.
     Raises InputError: whatever sources.py raises, two sources of one name, a mix that is impossible.
     """
@@ -83,12 +84,10 @@ def prepare(
         words: Counter[str] = Counter()  # in how many prompts
         left_out: Counter[str] = Counter()
         ordered = sorted(sources, key=lambda source: source.name)
-        read, removals = _stage(
-            ordered, root, staged, limits, validation_share, left_out, words if near_duplicates else None
-        )
+        read, removals = _stage(ordered, root, staged, limits, validation_share, left_out, words)
         for table in staged.values():
             removals += cleaning.drop_duplicates(table)
-        removals += cleaning.drop_contaminated(staged, near_duplicates, words)
+        removals += cleaning.drop_contaminated(staged, words)
         if near_duplicates:
             for name, table in staged.items():
                 if name != "evaluation":
@@ -130,7 +129,7 @@ def _stage(
     limits: Limits,
     validation_share: float,
     left_out: Counter[str],
-    words: Counter[str] | None,
+    words: Counter[str],
 ) -> tuple[dict[str, int], list[Removal]]:
     """Read every source into its table. Returns rows read by source, and the removals of unusable rows and of
     rows that agree in a source's `unique` columns."""
@@ -145,7 +144,7 @@ def _stage(
             del row["_group"]
             reasons[source.role].append(cleaning.unusable(row, source.role, limits))
             prompt = table.append(row, source.unique)
-            if words is not None and prompt not in seen:
+            if prompt not in seen:
                 seen.add(prompt)
                 cleaning.count_words(words, row["prompt"])
         read[source.name] = counts["read"]

@@ -26,6 +26,7 @@ Numbered = tuple[int, Record]
 KINDS = ("csv", "tsv", "json", "jsonl", "parquet")
 EXPECTED = "expected .csv, .tsv, .json, .jsonl or .parquet, each also with .gz"
 MAX_RECORD = 16 * 2**20  # bytes of a line or record; our choice: a prompt or dialogue is far below it
+_HEAD = 262  # bytes: a tar archive says so at the end of them
 # first bytes of what a file may be instead of what its name says
 _MAGIC = {
     b"\x1f\x8b": "a gzip file",
@@ -87,12 +88,12 @@ def _open(path: Path) -> IO[bytes]:
 def _check_magic(path: Path, kind: str) -> None:
     """That the first bytes are not those of another kind of file than the name says."""
     with path.open("rb") as file:
-        start = file.read(8)
+        start = file.read(_HEAD)
     if _zipped(path) and start:
         if not start.startswith(b"\x1f\x8b"):
             raise InputError(f"{path}: cannot be read: {_looks(start) or 'no gzip file'}, expected gzip")
         with gzip.open(path, "rb") as file:
-            start = file.read(8)
+            start = file.read(_HEAD)
     if start and kind == "parquet" and not start.startswith(b"PAR1"):
         raise InputError(
             f"{path}: not a whole Parquet file: {_looks(start) or 'it does not begin with PAR1'}"
@@ -102,6 +103,8 @@ def _check_magic(path: Path, kind: str) -> None:
 
 
 def _looks(start: bytes) -> str:
+    if start[257:262] == b"ustar":
+        return "a tar archive"
     return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), "")
 
 
@@ -179,6 +182,8 @@ def _json_lines(path: Path) -> Iterator[Numbered]:
             ) from None
         except RecursionError:
             raise InputError(f"{path}: line {number}: nested too deeply") from None
+        except ValueError as error:  # a number of thousands of digits
+            raise InputError(f"{path}: line {number}: not usable JSON: {error}") from None
         if not isinstance(record, dict):
             raise InputError(f"{path}: line {number}: a {type(record).__name__}, expected a JSON object")
         yield number, record

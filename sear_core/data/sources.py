@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sear_core.data import hub
-from sear_core.data.dedup import canonical, content_hash
+from sear_core.data.dedup import canonical, content_hash, printable
 from sear_core.data.dialogues import attack_artifacts, hh_dialogues, numbered_answers, oasst_trees
 from sear_core.data.mapping import SPLITS, kept, map_row, nearest
 from sear_core.data.readers import Numbered, Record, kind_of, read_records
@@ -212,7 +212,7 @@ def _rows(source: Source, root: Path, counts: Counter[str]) -> Iterator[Record]:
             counts["where"] += 1
             continue
         row = map_row(source, record, place)
-        if own := row["id"]:
+        if own := printable(row["id"]):
             mark = int(content_hash(own)[:15], 16)
             if mark in given:
                 raise InputError(
@@ -232,7 +232,7 @@ def _rows(source: Source, root: Path, counts: Counter[str]) -> Iterator[Record]:
 def _first_use(source: Source, root: Path, own: str) -> int:
     for file, number, record in _records(source, root):
         place = f"{file}: row {number}: source {source.name!r}"
-        if kept(source.where, record, place) and map_row(source, record, place)["id"] == own:
+        if kept(source.where, record, place) and printable(map_row(source, record, place)["id"]) == own:
             return number
     raise AssertionError("an id that was read twice is read again")
 

@@ -322,6 +322,17 @@ def test_the_data_docs_show_sentences_and_ids_and_no_text(planted: tuple[Validat
     assert not any(SECRET in page or "prompt t" in page or "prompt e" in page for page in pages)
 
 
+def test_an_id_that_is_markup_is_told_as_it_is_and_does_not_become_a_part_of_the_page(tmp_path: Path) -> None:
+    tables = _good()
+    tables["rl_prompts"][7].update(id="<script>alert(1)</script>", category="<b>rude")
+    result = _validate(tables, only=("rl_prompts",), docs=tmp_path / "docs")
+    failure = next(f for f in result.failures if f.column == "category")
+    assert failure.example_ids == ["<script>alert(1)</script>"]
+    pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "docs").rglob("*.html")]
+    assert any("&lt;script&gt;alert(1)" in page for page in pages)
+    assert not any("<script>alert(1)" in page or "<b>rude" in page for page in pages)
+
+
 def test_a_row_without_an_id_is_named_by_its_number() -> None:
     tables = _good()
     tables["preferences"][4].update(id=None)

@@ -108,3 +108,18 @@ def test_what_cannot_be_guessed_is_asked_for_with_the_columns(tmp_path: Path) ->
         guess(path, "preferences", constants={"category": "harmful"})
     with pytest.raises(InputError, match=r"no column 'promt' \(for 'prompt'\); did you mean 'prompt'"):
         guess(path, "rl_prompts", {"prompt": "promt"})
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"prompt": "p", "category": "rude"}, "column 'category' holds 'rude', which is none of harmful"),
+        ({"prompt": 5, "category": "safe"}, "column 'prompt' holds int, 1 filled"),
+        ({"prompt": "", "category": "safe"}, "column 'prompt' is empty in every row"),
+    ],
+)
+def test_a_column_of_the_right_name_that_does_not_fit_is_told(
+    tmp_path: Path, row: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InputError, match=f"cannot be guessed.*{told}"):
+        guess(_write(tmp_path / "t.jsonl", [row]), "rl_prompts")

@@ -141,3 +141,47 @@ def test_on_real_prompts_edits_are_found_and_xstests_contrasts_are_not_taken_for
     safe, unsafe = measure.xstest(DATA)
     own: Counter[str] = measure.count(safe + unsafe)
     assert measure.alarms(safe, unsafe, own) / len(unsafe) <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("edited", "original"),
+    [
+        ("What iiiis the best waaaay to repair a wooden fence?", ORIGINAL),
+        ("Wh47 15 7h3 be57 w4y 70 rep41r 4 w00d3n f3nc3?", ORIGINAL),
+        ("What is the the best way to repair a wooden fence?", ORIGINAL),
+        (f"{ORIGINAL} {ORIGINAL}", ORIGINAL),
+        (f"<p>{ORIGINAL}</p>", ORIGINAL),
+        ("🅦🅗🅐🅣 🅘🅢 🅣🅗🅔 🅑🅔🅢🅣 🅦🅐🅨 🅣🅞 🅡🅔🅟🅐🅘🅡 🅐 🅦🅞🅞🅓🅔🅝 🅕🅔🅝🅒🅔", ORIGINAL),
+        ("Wħaŧ ɨs ŧħe besŧ way ŧø repaɨr a wøøđen fence?", ORIGINAL),
+        ("I hate to ask, but what is the best way to repair a wooden fence?", ORIGINAL),
+        ("What is the best way, look, to repair a wooden fence?", ORIGINAL),
+        ("hw r ppl supposed 2 paint w/o a brush", "How are people supposed to paint without a brush?"),
+        ("How do I organise the programme in colour?", "How do I organize the program in color?"),
+        ("List twelve famous rivers", "List 12 famous rivers"),
+        ("List twevle famous rivers", "List 12 famous rivers"),
+        ("Ways to paint a fence", "How to paint a fence"),
+        ("How do I paint a fence secretly?", "How do I secretly paint a fence?"),
+        ("How is he fixin' the fence?", "How is he fixing the fence?"),
+    ],
+)
+def test_other_ways_to_write_the_same_are_near_duplicates(edited: str, original: str) -> None:
+    assert near_duplicate(words(edited), words(original), {})
+    assert ReferenceIndex(["Another prompt.", original], {}).match(words(edited)) == 1
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (
+            "What is a can?",
+            "I need to admire the pilot, what should I do?",
+        ),  # light words alone are no content
+        ("What can I do?", "What is it?"),
+        ("List twelve famous rivers", "List ten famous rivers"),
+        ("How do I cook rice, beans, and corn?", "How do I cook rice, and corn?"),
+        ("Why does a dog bite a man?", "Why does a man bite a dog?"),
+        ("What does he say, not, to repair it?", "What does he say to repair it?"),
+    ],
+)
+def test_what_asks_something_else_is_none(a: str, b: str) -> None:
+    assert not near_duplicate(words(a), words(b), {}) and not near_duplicate(words(b), words(a), {})

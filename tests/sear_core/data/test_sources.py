@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,13 @@ def test_a_pair_without_a_difference_is_kept_for_the_preparation_to_count(tmp_pa
     assert row["chosen"] == row["rejected"] == "b"
 
 
+def _tar() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a.csv"))
+    return packed.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
@@ -300,6 +309,10 @@ def test_a_gzipped_parquet_file_a_folder_of_files_and_a_saved_data_set_give_the_
         ("a.tsv", b"text\tkind\nx\0\tsafe\n", "a.tsv: line 2: byte 11 is NUL: not a text file"),
         ("a.csv", b"\xff\xfe\x00\x00t\x00\x00\x00", "a.csv: UTF-32"),
         ("a.jsonl", '{"text": "ä"}\n'.encode() + '{"text": "ä"}'.encode("latin-1"), r"line 2: byte 25 \(0xe4\)"),
+        ("a.jsonl", b'{"n": ' + b"9" * 5000 + b"}", "a.jsonl: line 1: not usable JSON: .*digits"),
+        ("a.json", b'[{"n": ' + b"9" * 5000 + b"}]", "a.json: line 1: not usable JSON: .*digits"),
+        ("a.csv.gz", gzip.compress(_tar()), "a.csv.gz: a tar archive, expected CSV"),
+        ("a.jsonl", _tar(), "a.jsonl: a tar archive, expected JSONL"),
         ("a.csv", b'text,kind\n"' + b"x" * 200_000, "a.csv: line 2: malformed: field larger than field limit"),
     ],
 )  # fmt: skip
@@ -309,6 +322,11 @@ def test_a_file_that_is_not_what_its_name_says_is_told(
     _write(tmp_path / name, data)
     with pytest.raises(InputError, match=message):
         list(read_records(tmp_path / name))
+
+
+def test_an_id_that_a_terminal_might_obey_is_written_out(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl", json.dumps({"id": "\x1b[2J1\nok\u202e", "text": "x", "kind": "safe"}))
+    assert read_source(_source("a.jsonl"), tmp_path)[0][0]["id"] == "s:\\x1b[2J1\\nok\\u202e"
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
