@@ -99,7 +99,7 @@ def add(
     workspace, settings = load(preset, config, None)
     with standard_output_for(as_json) as emit:
         from flows.data_render import print_added, print_guess
-        from tasks.data_add import add_table, config_text, place
+        from tasks.data_add import add_table, place
         from tasks.data_check import docs_folder
 
         source, about = _source(file, role, columns, constants, category, name, licence, split)
@@ -118,9 +118,17 @@ def add(
         if not as_json:
             print_guess(source, about)
         docs = docs_folder(workspace)
-        text = config_text(config.read_text(encoding="utf-8") if config else "", preset or "demo", source)
         result, outcome = add_table(
-            workspace, file, source, settings.data, settings.validation, _seed(settings), target, text, docs
+            workspace,
+            file,
+            source,
+            settings.data,
+            settings.validation,
+            _seed(settings),
+            target,
+            config,
+            preset or "demo",
+            docs,
         )
         emit({
             "schema_version": 1, **_outcome(result, docs), **outcome, "source": _entry(source),

@@ -33,10 +33,12 @@ def add_table(
     validation: ValidationConfig,
     seed: int,
     config: Path,
-    text: str,
+    going_on: Path | None,
+    preset: str,
     docs: Path,
 ) -> tuple[ValidationResult, dict[str, Any]]:
-    """Take a file in. `source.path` is its place under the data root, `text` what `config` is to hold.
+    """Take a file in. `source.path` is its place under the data root. `config` is to hold what `going_on`
+    holds, or extends `preset`, and the source.
 
     Returns the validation's result, and {added, md5, rows, kept, removed} where no critical expectation
     failed; `added` is false, and nothing has changed, where one did. Raises InputError: a data root that is not
@@ -73,6 +75,8 @@ def add_table(
             outcome = {"added": False, "rows": about["read"], "kept": about["kept"],
                        "removed": _reasons(scratch / "prepared" / "removed.jsonl", source.name)}  # fmt: skip
             if result.success:
+                # read now: another addition may have gone on with the same file meanwhile
+                text = config_text(going_on.read_text(encoding="utf-8") if going_on else "", preset, source)
                 outcome |= {"added": True, "md5": _commit(workspace.root, copy, target, config, text)}
     return result, outcome
 
