@@ -15,10 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sear_core.chat_format import THINK_CLOSE
 from sear_core.policy.advantages import dead_groups, final_values
+from sear_core.policy.cross_play import borrowed
 from sear_core.policy.process_rewards import ProcessReward, checked_values
 from sear_core.policy.rewards import answer_reward
 from sear_core.policy.segments import (
+    ANSWER,
     PADDING,
     Completion,
     Step,
@@ -46,6 +49,13 @@ class Rollout:
     explored: Tensor  # (B,) 1 or 0: V_K is at least ½ (or the process reward's own `explored_from`)
     reasoning_tokens: Tensor  # (B,)
     answer_tokens: Tensor  # (B,)
+    borrowed: (
+        Tensor  # (B,) bool: the reasoning is another prompt's (cross_play.py), the answer alone was written
+    )
+
+    def own(self) -> Rollout:
+        """Those with a reasoning of their own, whole groups of them; all where there is none."""
+        return self if self.borrowed.all() else self.map(lambda x: x[~self.borrowed])
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Rollout:
         """The same parts, each put through `function` (gathering, moving)."""
@@ -93,7 +103,7 @@ def score_rollout(
     good = [n for n, sample in enumerate(samples) if sample.completion.well_formed]
     questions = [row["question"] for row in rows]
     if coherence is not None:
-        lowest = coherence.lowest([rows[n]["prompt"] for n in good], [ids[n] for n in good])
+        lowest = coherence.lowest([own_context(rows[n]) for n in good], [ids[n] for n in good])
         for n, value in zip(good, lowest, strict=True):
             if value < coherence_floor:
                 samples[n] = _without_steps(samples[n], rows[n], ids[n], tokenizer)
@@ -107,8 +117,11 @@ def score_rollout(
     reference = helpfulness.score(asked, [reference_refusal] * len(asked)) if asked else []
     reference_of = dict(zip(asked, reference, strict=True))
 
-    steps = [[step.text for step in samples[n].steps] for n in good]
-    values = dict(zip(good, checked_values(process_reward, [questions[n] for n in good], steps), strict=True))
+    reasoned = [n for n in good if not borrowed(rows[n])]
+    steps = [[step.text for step in samples[n].steps] for n in reasoned]
+    values = dict(
+        zip(reasoned, checked_values(process_reward, [questions[n] for n in reasoned], steps), strict=True)
+    )
     padded = torch.full((len(rows), max_steps + 1), math.nan)
     for n, row_values in values.items():
         if row_values is not None:
@@ -119,7 +132,7 @@ def score_rollout(
     reward = torch.tensor(
         [
             answer_reward(
-                n in values,
+                samples[n].completion.well_formed,
                 rows[n]["category"],
                 p_harm.get(n, math.nan),
                 helpful.get(n, math.nan),
@@ -131,17 +144,19 @@ def score_rollout(
         ]
     )
     well_formed = torch.tensor([sample.completion.well_formed for sample in samples])
+    behind = torch.tensor([borrowed(row) for row in rows])
     rollout = Rollout(
         category=torch.tensor([CATEGORIES.index(row["category"]) for row in rows]),
         well_formed=well_formed,
         closed=torch.tensor([sample.completion.close is not None for sample in samples]),
-        unscorable=well_formed & (reward.isnan() | padded[:, 0].isnan()),
+        unscorable=well_formed & (reward.isnan() | (padded[:, 0].isnan() & ~behind)),
         reward=reward,
         p_harm=torch.tensor([p_harm.get(n, math.nan) for n in range(len(rows))]),
         values=padded,
         explored=torch.where(final.isnan(), math.nan, explored),
         reasoning_tokens=torch.tensor([sum(p >= 0 for p in sample.players) for sample in samples]),
         answer_tokens=torch.tensor([sum(p < 0 for p in sample.players) for sample in samples]),
+        borrowed=behind,
     )
     return rollout, [sample.players for sample in samples]
 
@@ -206,11 +221,21 @@ def _take_apart(
     if completion.well_formed and not set(body).isdisjoint(tokenizer.all_special_ids):
         # a role marker inside is no coherent text
         completion = Completion(completion.reasoning, completion.answer, completion.close, ended, False)
+    if completion.well_formed and borrowed(row):  # the answer player alone has written
+        return _Sample(completion, [], [ANSWER] * len(ids))
     if not completion.well_formed or completion.close < len(prefill):  # type: ignore[operator]
         completion = Completion(completion.reasoning, completion.answer, completion.close, ended, False)
         return _Sample(completion, [], token_players(tokenizer, ids, text, completion, [], prefill))
     steps = split_steps(completion.reasoning, max_steps)
     return _Sample(completion, steps, token_players(tokenizer, ids, text, completion, steps, prefill))
+
+
+def own_context(row: dict[str, Any]) -> str:
+    """The prompt behind which a completion's coherence is asked. Behind a borrowed block a right answer is
+    unlikely by design: there it is asked behind an empty one."""
+    if not borrowed(row):
+        return row["prompt"]
+    return f"{row['prompt'].removesuffix(row['prefill'])}{THINK_CLOSE}\n"
 
 
 def _without_steps(sample: _Sample, row: dict[str, Any], ids: list[int], tokenizer: Any) -> _Sample:

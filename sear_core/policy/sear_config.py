@@ -44,6 +44,7 @@ class SEARConfig(GRPOConfig):
     # safeguards, all off by default but the warning
     loss_per_player: bool = False  # each player's loss is a mean over its own tokens
     resample_dead_groups: int = 0  # extra generations at most, each for all groups still dead (resampling.py)
+    cross_play: float = 0.0  # share of groups that answer behind another prompt's reasoning (cross_play.py)
     validate_every: int = 0  # updates; the best checkpoint is kept (validation.py)
     validate_swapped: bool = False  # also behind the reasoning of a prompt of the other side
     weight_averaging: float = 0.0  # decay per update of an exponential mean of the weights (averaging.py)
@@ -63,6 +64,8 @@ class SEARConfig(GRPOConfig):
         _one_of("player_scale", self.player_scale, ("batch", "running", "group"))
         _one_of("explore_on", self.explore_on, tuple(EXPLORE_ON))
         _one_of("on_collapse", self.on_collapse, ("warn", "stop"))
+        if not 0 <= self.cross_play < 1:
+            raise InputError(f"cross_play = {self.cross_play}, expected a share in [0, 1)")
         if not 0 <= self.weight_averaging < 1:
             raise InputError(f"weight_averaging = {self.weight_averaging}, expected a decay in [0, 1)")
         if self.resample_dead_groups and self.use_vllm:

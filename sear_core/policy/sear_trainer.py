@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather
+from accelerate.utils import gather, gather_object
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
+from sear_core.chat_format import THINK_CLOSE
 from sear_core.policy.advantages import (
     PlayerScale,
     dead_groups,
@@ -32,6 +33,7 @@ from sear_core.policy.advantages import (
 )
 from sear_core.policy.averaging import WeightAverage, load_trainable
 from sear_core.policy.collapse import CollapseWatch, statistics
+from sear_core.policy.cross_play import CrossPlay, borrowed
 from sear_core.policy.process_rewards import HarmModelReward, ProcessReward
 from sear_core.policy.resampling import COLUMNS, Replacements
 from sear_core.policy.rollouts import Rollout, pad_players, rollout_metrics, score_rollout
@@ -86,6 +88,7 @@ class SEARTrainer(GRPOTrainer):
         self.watch = CollapseWatch(kl_limit=args.kl_limit)
         self.average: WeightAverage | None = None
         self.generations = 0
+        self.cross = CrossPlay(args.cross_play, args.seed) if args.cross_play else None
         self.safeguards = Safeguards(self, Path(str(args.output_dir)) / BEST_FILE)
         self.add_callback(self.safeguards)
         if args.resample_dead_groups:
@@ -158,11 +161,18 @@ class SEARTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs):  # type: ignore[no-untyped-def]
         """TRL's output with `advantages` (B,) replaced by (B, T), aligned with completion_ids."""
+        assert self.model is not None
+        if self.cross is not None and self.model.training:
+            start = self.accelerator.process_index * len(inputs)
+            assert self.num_generations is not None
+            inputs = [
+                self.cross.put(row, self.generations, (start + n) // self.num_generations)
+                for n, row in enumerate(inputs)
+            ]
         self._rows, self._first = inputs, None
         output = super()._generate_and_score_completions(inputs)
         assert self._local is not None
         (local, players), self._local = self._local, None
-        assert self.model is not None
         mode = "train" if self.model.training else "eval"
         group_size = self.num_generations if mode == "train" else self.num_generations_eval
         assert group_size is not None
@@ -178,7 +188,10 @@ class SEARTrainer(GRPOTrainer):
         )
         # What was sampled first says how the policy is doing; what replaced it is a choice.
         first = everyone if self._first is None else self._first
-        metrics = rollout_metrics(first, group_size) | {"lambda": weight}
+        metrics = rollout_metrics(first.own(), group_size) | {"lambda": weight}
+        if self.cross is not None:
+            metrics["cross_play/share"] = first.borrowed.double().mean().item()
+            metrics["cross_play/reward"] = first.reward[first.borrowed].double().nanmean().item()
         if self._first is not None:
             metrics["dead_groups_left"] = dead_groups(everyone.reward, group_size).double().mean().item()
         if self.args.player_scale == "group":
@@ -214,11 +227,27 @@ class SEARTrainer(GRPOTrainer):
                 advantages = advantages * equal_players(by_token, *counts)
         output["advantages"] = advantages
         if mode == "train":
+            if self.cross is not None:
+                self._remember(inputs, output, local)
             self.generations += 1
-            metrics |= self._watch(first)
+            metrics |= self._watch(first.own())
         for name, value in metrics.items():
             self._metrics[mode][name].append(value)
         return output
+
+    def _remember(self, rows: list[dict[str, Any]], output: dict[str, Any], rollout: Rollout) -> None:
+        """The well-formed reasonings of this generation, of all processes, for cross-play."""
+        assert self.cross is not None
+        texts = self._tokenizer.batch_decode(output["completion_ids"], skip_special_tokens=True)
+        self.cross.add(
+            gather_object(
+                [
+                    (row["category"], row["question"], row["prefill"] + text.split(THINK_CLOSE)[0])
+                    for row, text, good in zip(rows, texts, rollout.well_formed.tolist(), strict=True)
+                    if good and not borrowed(row)
+                ]
+            )
+        )
 
     def _watch(self, rollout: Rollout) -> dict[str, float]:
         """Hold the running means against their limits; a collapse that begins is named in the log."""
@@ -304,6 +333,7 @@ class SEARTrainer(GRPOTrainer):
                 "kl": self._kl if math.isfinite(self._kl) else None,
                 "curve": self.safeguards.curve,
                 "best": self.safeguards.best,
+                "cross": None if self.cross is None else self.cross.state(),
             }
             (folder / STATE_FILE).write_text(json.dumps(state))
 
@@ -314,6 +344,8 @@ class SEARTrainer(GRPOTrainer):
             self.player_scale.mean_squares = state["mean_squares"]
             self.generations = state["generations"]
             self.watch.restore(state["watch"])
+            if self.cross is not None and state.get("cross"):
+                self.cross.restore(state["cross"])
             self._kl = math.nan if state["kl"] is None else state["kl"]
             self.safeguards.curve, self.safeguards.best = state["curve"], state["best"]
             if state["best"] is not None and self.is_world_process_zero():

@@ -54,6 +54,7 @@ def rollout(categories, rewards, p_harm=None, well_formed=None, values=None):
         explored=torch.ones(n) if values else torch.zeros(n),
         reasoning_tokens=torch.ones(n),
         answer_tokens=torch.ones(n),
+        borrowed=torch.zeros(n, dtype=torch.bool),
     )
 
 

@@ -1,0 +1,137 @@
+"""Cross-play: whose reasoning is borrowed by whom, and what is paid behind it."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, TrainerCallback
+
+from sear_core.chat_format import render_prompt
+from sear_core.errors import InputError
+from sear_core.policy.cross_play import MEMORY, CrossPlay, borrowed, closed
+from sear_core.policy.process_rewards import HarmModelReward
+from sear_core.policy.rollouts import score_rollout
+from sear_core.policy.segments import ANSWER
+from sear_core.policy.training import run_sear
+
+OPTIONS = {
+    "seed": 1, "updates": 4, "prompts_per_update": 6, "group_size": 4, "max_completion_length": 40,
+    "reasoning_weight_ramp": 2, "save_every": 2, "logging_steps": 1, "learning_rate": 1e-3, "cross_play": 0.5,
+}  # fmt: skip
+
+
+def row(category, prefill=""):
+    return {
+        "prompt": f"<{category}>{prefill}",
+        "question": category,
+        "category": category,
+        "prefill": prefill,
+    }
+
+
+def filled(share=0.5, seed=0):
+    play = CrossPlay(share, seed)
+    play.add([("harmful", "h", "plan it"), ("harmless", "n", "help"), ("ambiguous", "a", "it is a thing")])
+    return play
+
+
+def test_a_group_borrows_one_block_of_the_other_side_or_an_empty_one():
+    play, found = filled(), {}
+    for category in ("harmful", "harmless", "ambiguous"):
+        rows = [play.put(row(category), 0, group) for group in range(400)]
+        assert rows == [
+            play.put(row(category), 0, group) for group in range(400)
+        ]  # every process, every member
+        blocks = {r["prefill"] for r in rows}
+        assert all(r["prompt"] == f"<{category}>{r['prefill']}" for r in rows)
+        found[category] = blocks, sum(borrowed(r) for r in rows) / 400
+    assert found["harmful"][0] == {"", closed(""), closed("help"), closed("it is a thing")}
+    assert found["harmless"][0] == found["ambiguous"][0] == {"", closed(""), closed("plan it")}
+    for _, share in found.values():
+        assert share == pytest.approx(0.5, abs=0.08)  # three standard errors of 400
+
+
+def test_nothing_is_borrowed_before_the_other_side_has_written_or_where_a_prefill_stands():
+    assert CrossPlay(0.9, 0).put(row("harmful"), 0, 0) == row("harmful")
+    play = filled(share=0.99)
+    assert play.put(row("harmful", "first\n"), 0, 0) == row("harmful", "first\n")
+
+
+def test_memory_is_bounded_and_survives_a_checkpoint():
+    play = filled()
+    play.add(("harmful", f"q{n}", f"z{n}") for n in range(2 * MEMORY))
+    again = CrossPlay(0.5, 0)
+    again.restore(json.loads(json.dumps(play.state())))
+    assert len(again.sides[True]) == MEMORY and again.sides == play.sides
+    assert [again.put(row("harmless"), 3, g) for g in range(50)] == [
+        play.put(row("harmless"), 3, g) for g in range(50)
+    ]
+
+
+def test_a_closed_block_has_exactly_one_closing_tag():
+    assert closed("a\n</think>\nNo.") == "a\n</think>\n"
+    assert closed("") == "</think>\n"
+
+
+def test_behind_a_borrowed_block_the_answer_player_alone_is_paid(policy, scorers):
+    """The same answer earns the same behind any block; no step has a value, and none is missed."""
+    tokenizer = AutoTokenizer.from_pretrained(policy.path)
+    question = policy.prompts[0]["prompt"]
+    block = closed("bad plan.\nbad way.")
+    rows = [
+        {"prompt": render_prompt(tokenizer, question, prefill), "question": question, "category": "harmful",
+         "prefill": prefill}
+        for prefill in (block, "")
+    ]  # fmt: skip
+    texts = ["No.", "bad plan.\nbad way.\n</think>\nNo."]
+    ids = [
+        tokenizer(text, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for text in texts
+    ]
+    rollout, players = score_rollout(
+        rows, ids, tokenizer=tokenizer, eos_token_ids=[tokenizer.eos_token_id], harm=scorers["harm"],
+        helpfulness=scorers["helpfulness"], process_reward=HarmModelReward(scorers["harm"]), max_steps=4,
+        reference_refusal="No, sorry.", safe_snap=0.9, coherent_from=0.0,
+    )  # fmt: skip
+    assert rollout.borrowed.tolist() == [True, False]
+    assert players[0] == [ANSWER] * len(ids[0]) and 0 in players[1]
+    assert rollout.reward.tolist() == [1.0, 1.0]  # 1 - .05, snapped
+    assert rollout.values[0].isnan().all() and rollout.values[1][0] == 0
+    assert math.isnan(rollout.explored[0]) and not rollout.unscorable.any()
+    own = rollout.own()
+    assert own.reward.tolist() == [1.0] and not own.borrowed.any()
+
+
+class Stop(TrainerCallback):
+    """Dies in the third update, after the checkpoint of the second."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_borrows_what_the_whole_one_does(policy, scorers, tmp_path):
+    def train(name, **more):
+        return run_sear(
+            model_path=policy.path, prompts=policy.prompts, out=tmp_path / name, **scorers, **OPTIONS, **more
+        )
+
+    metrics = train("a")
+    with pytest.raises(KeyboardInterrupt):
+        train("b", callbacks=[Stop()])
+    assert metrics == train("b")
+    weights = [load_file(tmp_path / name / "model/model.safetensors") for name in "ab"]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    shares = [
+        e["cross_play/share"] for e in json.loads((tmp_path / "a/history.json").read_text()) if "lambda" in e
+    ]
+    assert shares[0] == 0 and any(
+        0 < share < 1 for share in shares[1:]
+    )  # nothing is there to borrow at first
+
+
+def test_a_share_of_one_is_refused(policy, scorers, tmp_path):
+    options = scorers | OPTIONS | {"cross_play": 1.0}
+    with pytest.raises(InputError, match=r"cross_play = 1\.0, expected a share in"):
+        run_sear(model_path=policy.path, prompts=policy.prompts, out=tmp_path, **options)
