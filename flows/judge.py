@@ -51,6 +51,8 @@ def judge_file(
         raise InputError(f"--question {question!r}: expected one of {', '.join(QUESTIONS)}")
     if out is not None and out.suffix not in (".csv", ".jsonl", ".parquet"):
         raise InputError(f"--out {out}: unknown kind of file; expected .csv, .jsonl or .parquet")
+    if out is not None and not out.parent.is_dir():
+        raise InputError(f"--out {out}: no folder {out.parent}")
     if labels and label is None:
         raise InputError("--labels without --label: expected the column of labels that it explains")
     name = judge or DEFAULTS[question]

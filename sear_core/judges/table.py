@@ -139,6 +139,16 @@ def _auroc(scores: Sequence[float], labels: Sequence[str | None]) -> float | Non
     return float(roc_auc_score([y for _, y in kept], [s for s, _ in kept]))
 
 
+def _storable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with U+FFFD for lone surrogates, which UTF-8 cannot hold."""
+    return {
+        key: value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if isinstance(value, str)
+        else value
+        for key, value in row.items()
+    }
+
+
 def write_verdicts(table: Table, verdicts: Sequence[Verdict], path: Path) -> None:
     """The rows with what was said of them: columns `judge_outcome`, `judge_refusal`, `judge_harmful`, `judge_p_harm`.
 
@@ -157,7 +167,13 @@ def write_verdicts(table: Table, verdicts: Sequence[Verdict], path: Path) -> Non
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-            pq.write_table(pa.Table.from_pylist(rows), temporary)
+            try:
+                pq.write_table(pa.Table.from_pylist([_storable(row) for row in rows]), temporary)
+            except pa.ArrowException as error:
+                raise InputError(
+                    f"{path}: a column of the table has values of several types, which Parquet does not hold "
+                    f"({error}); expected another kind of file, such as .jsonl"
+                ) from None
         elif path.suffix == ".jsonl":
             with temporary.open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, default=str) + "\n" for row in rows)

@@ -81,6 +81,7 @@ def test_a_callers_labels_are_mapped(tmp_path, capfd):
         (["--question", "taste"], "expected one of refusal, harm"),
         (["--out", "x.xlsx"], "expected .csv, .jsonl or .parquet"),
         (["--labels", "full_refusal=x"], "--labels without --label"),
+        (["--out", "/no/such/folder/x.csv"], "no folder /no/such/folder"),
     ],
 )
 def test_a_wrong_call_is_refused_with_what_was_expected(tmp_path, capfd, arguments, message):
@@ -117,3 +118,16 @@ def test_hostile_completions_are_judged_or_counted(tmp_path, capfd):
     assert code == 0 and (report["rows"], report["unjudged"]) == (5, 2)
     assert report["incoherent"] == 2  # 20,000 times one word, and no word at all
     assert report["verdicts"]["full_refusal"] == 1
+    code, _, _ = judged(capfd, tmp_path / "t.jsonl", "--out", tmp_path / "out.parquet", "--judge", "rules")
+    kept = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert code == 0 and kept[1]["completion"].startswith("lone \ufffd surrogate") and len(kept) == 5
+
+
+def test_a_table_that_parquet_cannot_hold_is_refused_and_nothing_is_left(tmp_path, capfd):
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        '{"prompt": "p", "completion": "In Italy.", "n": 1}\n{"prompt": "p", "completion": "x", "n": "a"}\n'
+    )
+    code, _, err = judged(capfd, path, "--out", tmp_path / "out.parquet", "--judge", "rules")
+    assert code == 2 and "values of several types" in err
+    assert [found.name for found in tmp_path.iterdir()] == ["t.jsonl"]
