@@ -51,3 +51,21 @@ def test_the_settings_are_known_to_their_tools(service):
     }[service]
     own = {name for name in COMPOSE["services"][service]["environment"] if name.startswith(service.upper())}
     assert own and own <= known
+
+
+@pytest.mark.parametrize("file", ["prefect.yaml", "docs/work-pools.yaml"])
+def test_the_deployments_name_a_flow_that_is_there_and_parameters_that_it_takes(file):
+    """Read by Prefect's own model; which pools exist is the server's business."""
+    from prefect.cli.deploy._models import PrefectYamlModel
+    from prefect.flows import load_flow_from_entrypoint
+
+    from flows.config import load_config
+
+    found = PrefectYamlModel.model_validate(yaml.safe_load((REPOSITORY / file).read_text()))
+    assert found.prefect_version == PINNED["prefect"] and found.deployments
+    for deployment in found.deployments:
+        assert deployment.work_pool is not None and deployment.work_pool.name and deployment.schedules
+        path, _, name = str(deployment.entrypoint).partition(":")
+        flow = load_flow_from_entrypoint(f"{REPOSITORY / path}:{name}")
+        assert deployment.parameters.keys() <= flow.parameters.properties.keys()
+        load_config(deployment.parameters["preset"], None, deployment.parameters.get("sets"))
