@@ -2,8 +2,8 @@
 
     python benchmarks/kill_resume.py --kills 20 --per-run 4
 
-Each trial is a checkout of its own: the command is killed `--per-run` times at moments drawn uniformly from the
-time that the undisturbed run took, then left to finish. It must end with the same outputs, metrics and curves,
+Each trial is a checkout of its own: the command is killed up to `--per-run` times at moments drawn uniformly from the
+time that the undisturbed run took, then left to finish (or finishes before the next kill). It must end with the same outputs, metrics and curves,
 one MLflow run with one finished child per stage, one registered version, no process and no half-written output.
 Prints one JSON object; exit code 1 where a trial differs.
 """
@@ -52,25 +52,30 @@ def start(root: Path, arguments: list[str]) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def to_the_end(root: Path, arguments: list[str]) -> dict[str, Any]:
-    process = start(root, arguments)
-    out, _ = process.communicate()
+def finished(root: Path, process: subprocess.Popen[str], out: str) -> dict[str, Any]:
     if process.returncode:
         raise SystemExit(f"sear run ended with {process.returncode}: {messages(root).read_text()[-3000:]}")
     return json.loads(out)
 
 
-def kill_at(root: Path, arguments: list[str], seconds: float) -> str:
-    """The stage that was at work when the command was killed; "" where it had finished by then."""
+def to_the_end(root: Path, arguments: list[str]) -> dict[str, Any]:
+    process = start(root, arguments)
+    out, _ = process.communicate()
+    return finished(root, process, out)
+
+
+def kill_at(root: Path, arguments: list[str], seconds: float) -> tuple[str, dict[str, Any] | None]:
+    """The stage that was at work when the command was killed, or what it printed where it had finished by then."""
     process = start(root, arguments)
     try:
-        process.communicate(timeout=seconds)
-        return ""
+        out, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         process.communicate()
+    else:
+        return "", finished(root, process, out)
     busy = sorted(path.parent.name for path in (root / ".sear" / "store").glob("*/*.partial"))
-    return "+".join(busy) or "between stages"
+    return "+".join(busy) or "between stages", None
 
 
 def left(root: Path, result: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +93,7 @@ def left(root: Path, result: dict[str, Any]) -> dict[str, Any]:
         ]
         for run in children for name in run.data.metrics
     }  # fmt: skip
-    deadline = time.monotonic() + 20  # a server takes a moment to end
+    deadline = time.monotonic() + 60  # a server takes a moment to end, on a busy machine longer
     while (processes := running_in(root)) and time.monotonic() < deadline:
         time.sleep(0.5)
     return {
@@ -115,16 +120,20 @@ def running_in(root: Path) -> list[int]:
 
 
 def trial(root: Path, arguments: list[str], moments: list[float], expected: dict[str, Any]) -> dict[str, Any]:
+    """Kill one run at each of the moments, as long as it has not finished by then; compare how it ends."""
     killed = []
     for seconds in moments:
-        stage = kill_at(root, arguments, seconds)
-        if not stage:
+        began = time.perf_counter()
+        stage, result = kill_at(root, arguments, seconds)
+        if result is not None:
             break
         killed.append({"after": round(seconds, 1), "in": stage})
-    began = time.perf_counter()
-    found = left(root, to_the_end(root, arguments))
+    else:
+        began = time.perf_counter()
+        result = to_the_end(root, arguments)
+    took, found = time.perf_counter() - began, left(root, result)
     return {
-        "killed": killed, "last_call_seconds": round(time.perf_counter() - began, 1),
+        "killed": killed, "last_call_seconds": round(took, 1),
         "differs": sorted(name for name in expected if expected[name] != found[name]),
     }  # fmt: skip
 
@@ -151,6 +160,8 @@ def main() -> int:
         moments = [draw.uniform(0, seconds) for _ in range(min(options.per_run, options.kills - done))]
         root = make_checkout(folder / f"trial-{len(trials)}")
         trials.append(trial(root, options.arguments, moments, expected))
+        if not trials[-1]["killed"]:  # the machine is quicker now than it was at the beginning
+            seconds = min(seconds, trials[-1]["last_call_seconds"])
         print(json.dumps(trials[-1]), file=sys.stderr, flush=True)
     wrong = [t for t in trials if t["differs"]]
     print(json.dumps({
