@@ -3,9 +3,9 @@
     python benchmarks/kill_resume.py --kills 20 --per-run 4
 
 Each trial is a checkout of its own: the command is killed up to `--per-run` times at moments drawn uniformly from the
-time that the undisturbed run took, then left to finish (or finishes before the next kill). It must end with the same outputs, metrics and curves,
-one MLflow run with one finished child per stage, one registered version, no process and no half-written output.
-Prints one JSON object; exit code 1 where a trial differs.
+time that the undisturbed run took, then left to finish, or finishes before the next kill. It must end with the same
+outputs, metrics and curves, one MLflow run with one finished child per stage, one registered version, no process and no
+half-written output. Prints one JSON object; exit code 1 where a trial differs.
 """
 
 from __future__ import annotations
