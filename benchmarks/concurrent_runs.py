@@ -1,4 +1,5 @@
-"""Several `smoke` runs at once, each of a checkout and a seed of its own, onto one MLflow server on PostgreSQL and S3.
+"""Several `smoke` runs at once, each of a checkout and a seed of its own, onto one Prefect and one MLflow
+server, the latter on PostgreSQL and S3.
 
     python benchmarks/concurrent_runs.py --runs 8
 
@@ -56,11 +57,12 @@ def tracking_server() -> Iterator[str]:
             yield url
 
 
-def start(root: Path, url: str, *arguments: str) -> subprocess.Popen[str]:
+def start(root: Path, url: str, prefect: str, *arguments: str) -> subprocess.Popen[str]:
     own = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PREFECT_", "SEAR_"))}
     return subprocess.Popen(
         [sys.executable, "-m", "flows", "run", "--preset", "smoke", "--json", *arguments], cwd=root, text=True,
-        env=own | {"PYTHONPATH": str(REPOSITORY), "MLFLOW_TRACKING_URI": url, "OMP_NUM_THREADS": "1"},
+        env=own | {"PYTHONPATH": str(REPOSITORY), "MLFLOW_TRACKING_URI": url, "PREFECT_API_URL": prefect,
+                   "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=root.with_name(f"{root.name}.log").open("w"),
     )  # fmt: skip
 
@@ -102,12 +104,12 @@ def whole(url: str, result: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def runs_at_once(folder: Path, count: int, url: str) -> dict[str, Any]:
+def runs_at_once(folder: Path, count: int, url: str, prefect: str) -> dict[str, Any]:
     """Run that many at once; {"runs": [{"code", "wrong"}, …], "versions", "seconds"}."""
     make_checkout = kill_resume().make_checkout
     began = time.perf_counter()
     roots = [make_checkout(folder / f"checkout-{number}") for number in range(count)]
-    processes = [start(root, url, "--set", f"seed={seed}") for seed, root in enumerate(roots)]
+    processes = [start(root, url, prefect, "--set", f"seed={seed}") for seed, root in enumerate(roots)]
     results, runs = [], []
     for root, process in zip(roots, processes, strict=True):
         out, _ = process.communicate()
@@ -131,8 +133,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=8)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="concurrent-runs-"))
-    with tracking_server() as url:
-        found = runs_at_once(folder, options.runs, url)
+    from flows.servers import prefect_server
+
+    with tracking_server() as url, prefect_server(folder / "prefect") as prefect:
+        found = runs_at_once(folder, options.runs, url, prefect)
     finished = sum(run["code"] == 0 for run in found["runs"])
     complete = sum(run["code"] == 0 and not run["wrong"] for run in found["runs"])
     own = len(set(found["versions"])) == options.runs

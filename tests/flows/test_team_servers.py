@@ -183,6 +183,7 @@ def test_a_server_that_cannot_start_is_told_with_its_own_words_and_a_port_in_use
 
 @pytest.mark.slow
 def test_two_smoke_runs_at_once_onto_one_server_are_both_whole(tracking, tmp_path):
-    found = bench().runs_at_once(tmp_path, 2, tracking[0])
+    with servers.prefect_server(tmp_path / "prefect") as prefect:
+        found = bench().runs_at_once(tmp_path, 2, tracking[0], prefect)
     assert found["runs"] == [{"code": 0, "wrong": []}] * 2
     assert len(set(found["versions"])) == 2
