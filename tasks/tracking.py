@@ -47,8 +47,17 @@ def configure(workspace: Workspace) -> str:
     mlflow.set_tracking_uri(uri)
     if uri.startswith("sqlite:///"):
         workspace.locks.mkdir(parents=True, exist_ok=True)
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(uri.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(workspace.locks / "mlflow-database.lock"):
+            if (
+                not path.exists()
+            ):  # under another name: a kill in the middle leaves a schema that nobody takes up
+                new = path.with_name(f"{path.name}.new")
+                new.unlink(missing_ok=True)
+                new.with_name(f"{new.name}-journal").unlink(missing_ok=True)
+                MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)
+                new.rename(path)
             MlflowClient(uri).search_experiments(max_results=1)
     elif not uri.startswith(("http://", "https://")):
         first_contact(uri)

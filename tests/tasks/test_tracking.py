@@ -4,6 +4,7 @@ import math
 import platform
 import subprocess
 import sys
+import time
 
 import pytest
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -33,6 +34,20 @@ def test_by_default_the_store_is_sqlite_in_mlruns_and_asking_creates_nothing(tmp
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example.org")
     assert is_remote(Workspace(tmp_path).tracking_uri)
+
+
+def test_a_store_whose_making_was_killed_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    code = "import sys; from pathlib import Path; from tasks.tracking import configure; "
+    code += "from tasks.workspace import Workspace; configure(Workspace(Path(sys.argv[1])))"
+    half = tmp_path / "mlruns" / "mlflow.db.new"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (half.is_file() and half.stat().st_size):
+            time.sleep(0.005)
+        process.kill()
+    assert half.is_file() and not (tmp_path / "mlruns" / "mlflow.db").exists()
+    Tracker(Workspace(tmp_path), "again")
+    assert (tmp_path / "mlruns" / "mlflow.db").is_file() and not half.exists()
 
 
 def test_artifacts_have_an_absolute_home_whatever_the_working_directory(tracker):
