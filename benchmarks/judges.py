@@ -3,7 +3,7 @@
 FOLDER (or SEAR_PUBLIC_DATA) is the folder of public sets; what is trained on is in sear_core/judges/training_data.py.
 Every row is judged by a model that has seen neither it nor its prompt (refusal) or question (harm). Answers of three
 sets that no judge was trained on, all of which comply, show how often one is called a refusal. XSTest and HarmBench are
-read nowhere. Prints one JSON object; progress goes to standard error. Some three minutes on one core.
+read nowhere. Prints one JSON object; progress goes to standard error. Some four minutes on one core.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from sear_core.judges.refusal_training import groups, train_refusal
 from sear_core.judges.training_data import RefusalRow, harm_rows, refusal_rows
 
 FOLDS = 5
+OTHER_FOLDS = (1, 2, 3)  # seeds of other assignments of the prompts to folds
 RESAMPLES = 2000
 
 
@@ -41,16 +42,23 @@ def say(text: str) -> None:
 def refusal(root: Path) -> dict:
     """Folds grouped by prompt; and the committed weights on answers of sets that they were not trained on."""
     rows = refusal_rows(root)
-    judged: dict[str, dict[int, str]] = {"classifier": {}, "rules+classifier": {}}
-    for fold, (train, test) in enumerate(GroupKFold(FOLDS).split(rows, groups=groups(rows)), start=1):
-        _both(train_refusal([rows[i] for i in train]), rows, [int(i) for i in test], judged)
-        say(f"refusal: fold {fold} of {FOLDS}")
-    found = {"chatgpt_refusals, folds by prompt": _report(rows, list(range(len(rows))), judged)}
+    found = {"chatgpt_refusals, folds by prompt": _out_of_fold(rows, GroupKFold(FOLDS))}
+    for seed in OTHER_FOLDS:
+        folds = GroupKFold(FOLDS, shuffle=True, random_state=seed)
+        found[f"chatgpt_refusals, other folds by prompt ({seed})"] = _out_of_fold(rows, folds)
     for name, others in compliances(root).items():
         held: dict[str, dict[int, str]] = {"classifier": {}, "rules+classifier": {}}
         _both(RefusalClassifier.load(), others, list(range(len(others))), held)
         found[f"{name}, not trained on"] = _report(others, list(range(len(others))), held)
     return found
+
+
+def _out_of_fold(rows: list[RefusalRow], folds: GroupKFold) -> dict:
+    judged: dict[str, dict[int, str]] = {"classifier": {}, "rules+classifier": {}}
+    for fold, (train, test) in enumerate(folds.split(rows, groups=groups(rows)), start=1):
+        _both(train_refusal([rows[i] for i in train]), rows, [int(i) for i in test], judged)
+        say(f"refusal: fold {fold} of {FOLDS}")
+    return _report(rows, list(range(len(rows))), judged)
 
 
 def compliances(root: Path) -> dict[str, list[RefusalRow]]:

@@ -3,7 +3,7 @@
 oracle                        the embedded corpus alone, exact
 rules                         refusal by rules; harm by a given harm model, or the prompt's category
 classifier                    the learnt refusal and harm judges (weights come with the project)
-rules+classifier              the rules where the case is plain, both where it is not; the learnt harm judge
+rules+classifier              the rules where the case is plain, what was learnt where it is not; the learnt harm judge
 harm-classifier               the learnt harm judge alone
 model                         a guard model, or a chat model with a rubric
 first:A,B …                   for each row the first of them that can judge it
