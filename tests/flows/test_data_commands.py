@@ -217,7 +217,7 @@ def test_wrong_input_ends_with_2_and_changes_nothing(
 
     _mine(project)
     (project / "notes.txt").write_text("a note")
-    (project / "zipped.csv").write_bytes(gzip.compress(b"prompt\nx\n"))
+    (project / "zipped.csv").write_bytes(gzip.compress(b"prompt\nx\n", mtime=0))
     (project / "broken.jsonl").write_text("{")
     state = _state(project)
     code, out, err = call("data", *arguments)

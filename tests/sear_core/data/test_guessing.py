@@ -34,7 +34,7 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
     if kind == "parquet":
         pq.write_table(pa.Table.from_pylist(rows), whole := io.BytesIO())
         data = whole.getvalue()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     return path
 
 
