@@ -7,8 +7,10 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -103,9 +105,37 @@ def schedule(workspace: Workspace, cron: str | None, every: float | None, parame
               + url.removesuffix("/api"), file=sys.stderr)  # fmt: skip
         before = signal.getsignal(signal.SIGTERM)
         try:
-            asyncio.run(runner.start())
+            asyncio.run(_until_interrupted(runner.start()))
         except KeyboardInterrupt:
             signal.signal(signal.SIGTERM, before)
             if terminated:
                 signal.raise_signal(signal.SIGTERM)  # for its own exit code
             raise
+
+
+async def _until_interrupted(serving: Coroutine[Any, Any, None]) -> None:
+    """Interrupted, it stops the flow runs too: Prefect's runner would wait for their processes to end by themselves."""
+    import asyncio
+
+    task = asyncio.ensure_future(serving)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        threading.Thread(target=_stop_flow_runs, daemon=True).start()
+        task.cancel()
+        await asyncio.wait([task])
+        raise
+
+
+def _stop_flow_runs() -> None:
+    """Stop the processes that the runner has spawned, and those that it was about to; as long as we live."""
+    import psutil
+
+    from tasks import processes
+
+    while True:
+        for child in psutil.Process().children():
+            with suppress(psutil.Error):
+                if any("multiprocessing.spawn" in word for word in child.cmdline()):
+                    processes.stop_tree(child.pid)
+        time.sleep(0.2)

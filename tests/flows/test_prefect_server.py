@@ -98,7 +98,7 @@ def webhook() -> Iterator[tuple[str, list[str]]]:
 
 
 def test_a_schedule_starts_a_server_fires_can_be_cancelled_and_ends_in_order(workspace, webhook):
-    """Every six seconds: the first update fails, the second is cancelled while it sleeps; then SIGTERM."""
+    """Every six seconds: the first update fails, the second is cancelled while it sleeps; SIGTERM ends the third."""
     url, posted = webhook
     (workspace / ".dvc").mkdir()
     (workspace / ".dvc" / "config").touch()
@@ -121,8 +121,10 @@ def test_a_schedule_starts_a_server_fires_can_be_cancelled_and_ends_in_order(wor
         cancel(api, until(lambda: flow_runs(api, "RUNNING"), process, log)[0]["id"])
         until(lambda: flow_runs(api, "CANCELLED"), process, log)
         until(lambda: gone(sleeping))
+        third = until(lambda: (pid := int(seen.read_text() or 0)) != sleeping and pid, process, log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=PATIENCE) == 143
+        assert gone(third)
     finally:
         left = (
             [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
