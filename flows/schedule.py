@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -82,13 +82,15 @@ def schedule(workspace: Workspace, cron: str | None, every: float | None, parame
     from tasks import processes
 
     terminated = False
+    stop: list[Callable[[], object]] = []  # what stops the serving, once it has begun
 
     class Served(Runner):
         def handle_sigterm(self, *_: Any, **__: Any) -> None:
-            """As Ctrl-C: Prefect's own handler never awaits its `stop`."""
+            """As Ctrl-C, which a background job ignores: Prefect's own handler never awaits its `stop`."""
             nonlocal terminated
             terminated = True
-            signal.raise_signal(signal.SIGINT)
+            for function in stop:
+                function()
 
     processes.own()
     processes.sweep(workspace.root)
@@ -105,18 +107,24 @@ def schedule(workspace: Workspace, cron: str | None, every: float | None, parame
               + url.removesuffix("/api"), file=sys.stderr)  # fmt: skip
         before = signal.getsignal(signal.SIGTERM)
         try:
-            asyncio.run(_until_interrupted(runner.start()))
-        except KeyboardInterrupt:
+            asyncio.run(_until_interrupted(runner.start(), stop))
+        except (KeyboardInterrupt, asyncio.CancelledError):
             signal.signal(signal.SIGTERM, before)
             if terminated:
                 signal.raise_signal(signal.SIGTERM)  # for its own exit code
             raise
 
 
-async def _until_interrupted(serving: Coroutine[Any, Any, None]) -> None:
-    """Interrupted, it stops the flow runs too: Prefect's runner would wait for their processes to end by themselves."""
+async def _until_interrupted(serving: Coroutine[Any, Any, None], stop: list[Callable[[], object]]) -> None:
+    """Interrupted, it stops the flow runs too: Prefect's runner would wait for their processes to end by themselves.
+
+    `stop` is given what interrupts it from a signal's handler.
+    """
     import asyncio
 
+    loop, me = asyncio.get_running_loop(), asyncio.current_task()
+    assert me is not None
+    stop.append(lambda: loop.call_soon_threadsafe(me.cancel))
     task = asyncio.ensure_future(serving)
     try:
         await asyncio.shield(task)
