@@ -43,3 +43,12 @@ def render_completion(reasoning: str, answer: str, eos: str = "", prefill: str =
     if THINK_CLOSE in prefill:
         return f"{'' if prefill[-1].isspace() else ' '}{answer}{eos}"
     return f"{reasoning.rstrip()}\n{THINK_CLOSE}\n{answer}{eos}"
+
+
+def closed_block(reasoning: str) -> str:
+    """The rest of a think block after `<think>\\n`: the reasoning, the closing tag, a newline.
+
+    A closing tag within the reasoning ends it there, so that there is exactly one.
+    """
+    body = reasoning.split(THINK_CLOSE)[0].rstrip()
+    return f"{body}\n{THINK_CLOSE}\n" if body else f"{THINK_CLOSE}\n"

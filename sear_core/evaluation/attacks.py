@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sear_core.chat_format import THINK_CLOSE
+from sear_core.chat_format import THINK_CLOSE, closed_block
 from sear_core.errors import InputError
 from sear_core.evaluation import jailbreaks
 from sear_core.evaluation.suites import SuiteRow
@@ -101,15 +101,6 @@ class Attack:
     default: int | None = None  # the strength that None stands for, where that is a number
     most: int | None = None  # the greatest strength that means anything
     rows: Callable[[Sequence[SuiteRow]], list[SuiteRow]] | None = None
-
-
-def closed_block(reasoning: str) -> str:
-    """The rest of a think block after `<think>\\n`: the reasoning, the closing tag, a newline.
-
-    A closing tag within the reasoning ends it there, so that there is exactly one.
-    """
-    body = reasoning.split(THINK_CLOSE)[0].rstrip()
-    return f"{body}\n{THINK_CLOSE}\n" if body else f"{THINK_CLOSE}\n"
 
 
 def first_words(text: str, count: int) -> str:

@@ -18,8 +18,7 @@ from typing import Any
 
 import torch
 
-from sear_core.chat_format import render_prompt
-from sear_core.evaluation.attacks import closed_block
+from sear_core.chat_format import closed_block, render_prompt
 from sear_core.evaluation.generation import clean
 from sear_core.evaluation.intervals import ratio_interval
 from sear_core.evaluation.suites import SuiteRow

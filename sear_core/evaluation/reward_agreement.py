@@ -23,8 +23,7 @@ from typing import Any
 
 import torch
 
-from sear_core.chat_format import render_prompt
-from sear_core.evaluation.attacks import closed_block
+from sear_core.chat_format import closed_block, render_prompt
 from sear_core.evaluation.evaluate import model_key
 from sear_core.evaluation.generation import Request, clean, generate, row_seed
 from sear_core.evaluation.intervals import rate_interval

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sear_core.chat_format import THINK_CLOSE
+from sear_core.chat_format import THINK_CLOSE, closed_block
 
 MEMORY = 256  # reasonings of each side; the demo writes 72 an update
 EMPTY_SHARE = 0.25  # of the borrowed blocks: no reasoning at all
@@ -46,7 +46,7 @@ class CrossPlay:
         if rng.random() >= self.share or row["prefill"] or not others:
             return row
         empty = rng.random() < EMPTY_SHARE
-        block = closed(rng.choice(others)[1] if not empty else "")
+        block = closed_block("" if empty else rng.choice(others)[1])
         return row | {"prompt": row["prompt"] + block, "prefill": block}
 
     def state(self) -> dict[str, list[list[str]]]:
@@ -59,12 +59,6 @@ class CrossPlay:
     def restore(self, state: dict[str, Sequence[Sequence[str]]]) -> None:
         for name, side in (("harmful", True), ("other", False)):
             self.sides[side] = deque(((q, z) for q, z in state[name]), maxlen=MEMORY)
-
-
-def closed(reasoning: str) -> str:
-    """What follows `<think>` and a newline: the reasoning and the closing tag."""
-    body = reasoning.split(THINK_CLOSE)[0].strip()
-    return f"{body}\n{THINK_CLOSE}\n" if body else f"{THINK_CLOSE}\n"
 
 
 def borrowed(row: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sear_core.chat_format import THINK_CLOSE
+from sear_core.chat_format import closed_block
 from sear_core.policy.advantages import dead_groups, final_values
 from sear_core.policy.cross_play import borrowed
 from sear_core.policy.process_rewards import ProcessReward, checked_values
@@ -235,7 +235,7 @@ def own_context(row: dict[str, Any]) -> str:
     unlikely by design: there it is asked behind an empty one."""
     if not borrowed(row):
         return row["prompt"]
-    return f"{row['prompt'].removesuffix(row['prefill'])}{THINK_CLOSE}\n"
+    return row["prompt"].removesuffix(row["prefill"]) + closed_block("")
 
 
 def _without_steps(sample: _Sample, row: dict[str, Any], ids: list[int], tokenizer: Any) -> _Sample:

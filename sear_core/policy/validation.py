@@ -22,7 +22,7 @@ from accelerate.utils import gather
 from torch import Tensor
 from transformers import TrainerCallback
 
-from sear_core.chat_format import THINK_CLOSE, render_prompt
+from sear_core.chat_format import THINK_CLOSE, closed_block, render_prompt
 from sear_core.errors import InputError
 from sear_core.policy.averaging import save_trainable
 from sear_core.policy.rollouts import Rollout
@@ -126,7 +126,7 @@ def swapped(categories: Sequence[str], texts: Sequence[str]) -> list[str]:
     of_side = {side: [t.split(THINK_CLOSE)[0].strip() for t, s in zip(texts, sides, strict=True) if s == side]
                for side in (True, False)}  # fmt: skip
     return [
-        f"{others[n % len(others)]}\n{THINK_CLOSE}\n" if (others := of_side[not side]) else f"{THINK_CLOSE}\n"
+        closed_block(others[n % len(others)] if (others := of_side[not side]) else "")
         for n, side in enumerate(sides)
     ]
 

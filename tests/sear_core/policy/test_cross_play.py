@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, TrainerCallback
 
-from sear_core.chat_format import render_prompt
+from sear_core.chat_format import closed_block, render_prompt
 from sear_core.errors import InputError
-from sear_core.policy.cross_play import MEMORY, CrossPlay, borrowed, closed
+from sear_core.policy.cross_play import MEMORY, CrossPlay, borrowed
 from sear_core.policy.process_rewards import HarmModelReward
 from sear_core.policy.rollouts import score_rollout
 from sear_core.policy.segments import ANSWER
@@ -47,8 +47,8 @@ def test_a_group_borrows_one_block_of_the_other_side_or_an_empty_one():
         blocks = {r["prefill"] for r in rows}
         assert all(r["prompt"] == f"<{category}>{r['prefill']}" for r in rows)
         found[category] = blocks, sum(borrowed(r) for r in rows) / 400
-    assert found["harmful"][0] == {"", closed(""), closed("help"), closed("it is a thing")}
-    assert found["harmless"][0] == found["ambiguous"][0] == {"", closed(""), closed("plan it")}
+    assert found["harmful"][0] == {"", closed_block(""), closed_block("help"), closed_block("it is a thing")}
+    assert found["harmless"][0] == found["ambiguous"][0] == {"", closed_block(""), closed_block("plan it")}
     for _, share in found.values():
         assert share == pytest.approx(0.5, abs=0.08)  # three standard errors of 400
 
@@ -70,16 +70,11 @@ def test_memory_is_bounded_and_survives_a_checkpoint():
     ]
 
 
-def test_a_closed_block_has_exactly_one_closing_tag():
-    assert closed("a\n</think>\nNo.") == "a\n</think>\n"
-    assert closed("") == "</think>\n"
-
-
 def test_behind_a_borrowed_block_the_answer_player_alone_is_paid(policy, scorers):
     """The same answer earns the same behind any block; no step has a value, and none is missed."""
     tokenizer = AutoTokenizer.from_pretrained(policy.path)
     question = policy.prompts[0]["prompt"]
-    block = closed("bad plan.\nbad way.")
+    block = closed_block("bad plan.\nbad way.")
     rows = [
         {"prompt": render_prompt(tokenizer, question, prefill), "question": question, "category": "harmful",
          "prefill": prefill}
@@ -135,3 +130,8 @@ def test_a_share_of_one_is_refused(policy, scorers, tmp_path):
     options = scorers | OPTIONS | {"cross_play": 1.0}
     with pytest.raises(InputError, match=r"cross_play = 1\.0, expected a share in"):
         run_sear(model_path=policy.path, prompts=policy.prompts, out=tmp_path, **options)
+
+
+def test_a_closed_block_has_exactly_one_closing_tag():
+    assert closed_block("a\n</think>\nNo.") == "a\n</think>\n"
+    assert closed_block("") == closed_block(" \n") == "</think>\n"
