@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from math import isfinite, isnan, nan
 from typing import Any
@@ -166,23 +166,34 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> str
 
     histories: {arm: [{"step": n, key: value, …}, …]}; a row without `step` counts by its place.
     """
-    from matplotlib.ticker import MaxNLocator
-
     panels: list[tuple[str, dict[str, list[tuple[float, float]]]]] = []
     for title, keys in PANELS.items():
         lines = {arm: points for arm, rows in histories.items() if len(points := _points(rows, keys)) > 1}
         if lines:
             panels.append((title, lines))
+
+    def draw(axis: Any, arm: str, points: list[tuple[float, float]]) -> None:
+        xs, ys = zip(*points, strict=True)
+        axis.plot(xs, ys, color=colour(arm, list(histories)), linewidth=1.4, label=_plain(arm))
+
+    return over_updates(panels, draw, "training curves")
+
+
+def over_updates(
+    panels: Sequence[tuple[str, Mapping[str, Any]]], draw: Callable[[Any, str, Any], None], title: str
+) -> str:
+    """Panels [(title, {arm: its line})], each line drawn by `draw(axis, arm, line)`, one legend; "" for no panels."""
+    from matplotlib.ticker import MaxNLocator
+
     if not panels:
         return ""
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = _axes(columns, rows, 9.6 if columns > 1 else 6, 2.4 * rows + 0.4)
-    for axis, (title, lines) in zip(axes, panels, strict=False):
-        for arm, points in lines.items():
-            xs, ys = zip(*points, strict=True)
-            axis.plot(xs, ys, color=colour(arm, list(histories)), linewidth=1.4, label=_plain(arm))
-        axis.set_title(title, fontsize=9.5, color=INK, loc="left")
+    for axis, (name, lines) in zip(axes, panels, strict=False):
+        for arm, line in lines.items():
+            draw(axis, arm, line)
+        axis.set_title(name, fontsize=9.5, color=INK, loc="left")
         axis.set_xlabel("update", fontsize=8.5, color=INK)
         axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     for axis in axes[len(panels) :]:
@@ -191,7 +202,7 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> str
         label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     _legend(figure, handles=list(seen.values()), labels=list(seen), loc="outside upper right", ncols=6)
-    return _svg(figure, "training curves")
+    return _svg(figure, title)
 
 
 def reliability(kinds: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:

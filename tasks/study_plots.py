@@ -65,8 +65,6 @@ def trade_off(shares: Sequence[Share], attack: str = "") -> str:
 
 def curves(histories: Mapping[str, Mapping[str, Sequence[Point]]]) -> str:
     """A panel per logged value, a line per arm: the mean over seeds, and a band of one standard deviation."""
-    from matplotlib.ticker import MaxNLocator
-
     panels = []
     for title, keys in plots.PANELS.items():
         lines = {}
@@ -76,34 +74,18 @@ def curves(histories: Mapping[str, Mapping[str, Sequence[Point]]]) -> str:
                 lines[arm] = logged[key]
         if lines:
             panels.append((title, lines))
-    if not panels:
-        return ""
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure, axes = plots._axes(columns, rows, 9.6 if columns > 1 else 6, 2.4 * rows + 0.4)
-    for axis, (title, lines) in zip(axes, panels, strict=False):
-        for arm, points in lines.items():
-            tint = plots.colour(arm, list(histories))
-            points = points[:: -(-len(points) // plots.MAX_POINTS)]
-            steps = [point.step for point in points]
-            axis.plot(
-                steps, [point.mean for point in points], color=tint, linewidth=1.4, label=plots._plain(arm)
-            )
-            band = [
-                (p.low, p.high) if p.low is not None and p.high is not None else (p.mean, p.mean)
-                for p in points
-            ]
-            axis.fill_between(steps, *zip(*band, strict=True), color=tint, alpha=0.15, linewidth=0)
-        axis.set_title(title, fontsize=9.5, color=plots.INK, loc="left")
-        axis.set_xlabel("update", fontsize=8.5, color=plots.INK)
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    for axis in axes[len(panels) :]:
-        axis.set_visible(False)
-    seen: dict[str, Any] = {
-        label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
-    plots._legend(figure, handles=list(seen.values()), labels=list(seen), loc="outside upper right", ncols=6)
-    return plots._svg(figure, "learning curves, means over seeds")
+
+    def draw(axis: Any, arm: str, points: Sequence[Point]) -> None:
+        tint = plots.colour(arm, list(histories))
+        points = points[:: -(-len(points) // plots.MAX_POINTS)]
+        steps = [point.step for point in points]
+        axis.plot(steps, [point.mean for point in points], color=tint, linewidth=1.4, label=plots._plain(arm))
+        band = [
+            (p.low, p.high) if p.low is not None and p.high is not None else (p.mean, p.mean) for p in points
+        ]
+        axis.fill_between(steps, *zip(*band, strict=True), color=tint, alpha=0.15, linewidth=0)
+
+    return plots.over_updates(panels, draw, "learning curves, means over seeds")
 
 
 def _bars(estimates: Sequence[Estimate]) -> list[list[float]]:
