@@ -107,8 +107,10 @@ def retrain(
     """Retrain once, as `sear schedule` would: new data, the DAG, the gate; skipped where nothing has changed."""
     workspace, _ = load(preset, config, sets)
     with standard_output_for(as_json) as emit:
+        from flows import temporary_server
         from flows.retrain import retrain as flow
 
+        temporary_server.prepare()
         result = flow(preset, str(config) if config else None, sets, str(workspace.root))
         emit(result)
         if not as_json:

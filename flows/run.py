@@ -23,7 +23,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import services
+from flows import services, temporary_server
 from flows.config import PipelineConfig
 from flows.pipeline import Node, merge, selection
 from flows.references import check_suites
@@ -326,6 +326,6 @@ def check(workspace: Workspace) -> None:
         services.prefect(os.environ.get("PREFECT_API_URL", ""), workspace.prefect_home),
         services.mlflow_store(workspace.tracking_uri),
     )
-    processes.own()
+    temporary_server.prepare()
     processes.sweep(workspace.root)
     Store(workspace.store, workspace.locks).sweep()

@@ -13,6 +13,7 @@ import math
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tasks.stage import Job, RunContext, Stage
 
 POLL_SECONDS = 0.1
+STOP_SECONDS = 1.0
 
 
 def warm_up(context: RunContext) -> None:
@@ -38,9 +40,15 @@ def warm_up(context: RunContext) -> None:
 
         server = multiprocessing.get_context("forkserver")
         server.set_forkserver_preload(PRELOAD)
+        from multiprocessing import resource_tracker
         from multiprocessing.forkserver import ensure_running
 
+        resource_tracker.ensure_running()  # its start ends with both signals let through
+        # A signal to the whole process group is the run's to answer: the server would die of it, and its children
+        # look as if they had. It ends when the run does. What is blocked here is blocked there.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         ensure_running()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def launch(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
@@ -100,6 +108,8 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
     finally:
         job_file.unlink(missing_ok=True)  # it names the tracking store, perhaps with a password
     if not result_file.is_file():
+        if context.cancelled.wait(STOP_SECONDS):  # what stops the run may have reached the stage first
+            raise Stopped(f"stage {job.name}: stopped, because {context.why_cancelled}")
         raise Transient(
             f"stage {job.name}: its process ended with exit code {code} and no result"
             + (" (killed: out of memory?)" if code in (-9, 137) else "")

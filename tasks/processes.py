@@ -2,7 +2,7 @@
 
 A run names itself in the environment (`SEAR_OWNER`), which its children inherit, through however many launchers:
 a child asks now and then whether the owner still lives, and ends where not; the next run of the checkout
-sweeps up what could not do so itself (Prefect's temporary server).
+sweeps up what does not do so itself.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def own() -> str:
 def end_with_owner(seconds: float = 1.0) -> None:
     """From here on this process's group is killed once its owner is gone; nothing where it has none.
 
-    For the processes of a stage alone: tasks/launch.py starts each in a session of its own.
+    For processes that were started in a session of their own alone: a stage's, Prefect's temporary server.
     """
     name = os.environ.get(OWNER, "")
     if not name or name == token(os.getpid()):

@@ -76,7 +76,10 @@ def in_own_group(job_file: str, result_file: str) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # forked from a server that may have inherited a handler
+    # forked from a server that is deaf to both; one that came before the group was left is the run's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     os.dup2(2, 1)  # a stage's output is talk, not the command's result
     run_job(job_file, result_file)
 
