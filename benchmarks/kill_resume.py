@@ -43,10 +43,10 @@ def messages(root: Path) -> Path:
     return root.with_name(f"{root.name}.log")  # beside the checkout, which stays clean
 
 
-def start(root: Path, arguments: list[str]) -> subprocess.Popen[str]:
+def start(root: Path, arguments: list[str], command: str = "run") -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PREFECT_", "SEAR_"))}
     return subprocess.Popen(
-        [sys.executable, "-m", "flows", "run", *arguments, "--json"], cwd=root, text=True,
+        [sys.executable, "-m", "flows", command, *arguments, "--json"], cwd=root, text=True,
         env=environment | {"PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE,
         stderr=messages(root).open("a"), start_new_session=True,
     )  # fmt: skip
@@ -54,7 +54,7 @@ def start(root: Path, arguments: list[str]) -> subprocess.Popen[str]:
 
 def finished(root: Path, process: subprocess.Popen[str], out: str) -> dict[str, Any]:
     if process.returncode:
-        raise SystemExit(f"sear run ended with {process.returncode}: {messages(root).read_text()[-3000:]}")
+        raise SystemExit(f"sear ended with {process.returncode}: {messages(root).read_text()[-3000:]}")
     return json.loads(out)
 
 

@@ -47,7 +47,8 @@ def export(workspace: Workspace, out: Path, version: str = "", name: str = "sear
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         whole = Path(folder) / "model"
-        shutil.copytree(source, whole)
+        # not the mode: safetensors makes its files for their owner alone
+        shutil.copytree(source, whole, copy_function=shutil.copyfile)
         (whole / "README.md").write_text(card(MlflowClient(uri), found), encoding="utf-8")
         whole.rename(out)
     return out

@@ -149,15 +149,17 @@ def _result(name: str, version: str, move: dict[str, Any] | None, text: str) -> 
 
 
 def print_history(found: dict[str, Any]) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     out = Console()
-    table = Table("version", "created", "alias", "gate", "dsr", "harmless", "ambiguous", title=found["model"])
+    columns = ("version", "created", "alias", "gate", "dsr", "harmless", "ambiguous")
+    table = Table(*columns, title=found["model"], box=SIMPLE)  # narrow enough for 80 columns
     for row in found["versions"]:
         shown = [row["metrics"].get(m) for m in ("dsr", "compliance.harmless", "compliance.ambiguous")]
         table.add_row(
-            row["version"], row["created"], ", ".join(row["aliases"]), row["gate"],
+            row["version"], row["created"][:16].replace("T", " "), "\n".join(row["aliases"]), row["gate"],
             *("–" if value is None else f"{value:.3f}" for value in shown),
         )  # fmt: skip
     out.print(table)

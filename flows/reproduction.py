@@ -18,6 +18,7 @@ from sear_core.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
     from tasks.workspace import Workspace
 
@@ -69,7 +70,21 @@ def reproduce(workspace: Workspace, run: str, data_root: Path | None = None) -> 
             file = Path(folder) / "config.json"
             file.write_text(json.dumps(config))
             result = _run(tree, file)
-    return compare(recorded.data.metrics, tags, before, lineage.environment(), result) | {"run_id": run_id}
+    metrics = metrics_of_arms(client, recorded)
+    return compare(metrics, tags, before, lineage.environment(), result) | {"run_id": run_id}
+
+
+def metrics_of_arms(client: MlflowClient, run: Run) -> dict[str, float]:
+    """{arm.metric: value} of a run's evaluations: all of them, where the parent run has the headlines alone."""
+    children = client.search_runs(
+        [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'", max_results=1000
+    )
+    return {
+        f"{stage.removeprefix('evaluation.')}.{name}": value
+        for child in children
+        if (stage := child.data.tags.get("sear.stage", "")).startswith("evaluation.")
+        for name, value in child.data.metrics.items()
+    }
 
 
 def _artifact(client: MlflowClient, run_id: str, name: str) -> str:
@@ -116,17 +131,17 @@ def compare(
     recorded: dict[str, float], tags: dict[str, str], before: dict[str, str], now: dict[str, str],
     result: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Every recorded metric of every arm against the reproduced one, to the last bit."""
+    """Every metric of every arm, recorded against reproduced, to the last bit; one that only one has differs."""
     cached = [stage["name"] for stage in result["stages"] if stage["cached"]]
+    from tasks.stage import finite
+
     found = {
-        f"{arm}.{name}": value for arm, metrics in result["arms"].items() for name, value in metrics.items()
-    }
-    arms = tuple(f"{arm}." for arm in result["arms"])
-    names = sorted(name for name in recorded if name.startswith(arms))
+        f"{arm}.{name}": value for arm, metrics in result["arms"].items() for name, value in finite(metrics).items()
+    }  # fmt: skip
     rows = [
-        {"name": name, "recorded": recorded[name], "reproduced": found.get(name),
-         "identical": recorded[name] == found.get(name)}
-        for name in names
+        {"name": name, "recorded": recorded.get(name), "reproduced": found.get(name),
+         "identical": recorded.get(name) == found.get(name)}
+        for name in sorted({*recorded, *found})
     ]  # fmt: skip
     data = {"recorded": tags.get("dvc.md5", ""), "reproduced": result["data"]["dvc_md5"]}
     differs_in = {
@@ -148,8 +163,8 @@ def print_reproduction(result: dict[str, Any]) -> None:
     out = Console()
     table = Table("metric", "recorded", "reproduced", "identical")
     for row in result["metrics"]:
-        shown = "–" if row["reproduced"] is None else f"{row['reproduced']:.6f}"
-        table.add_row(row["name"], f"{row['recorded']:.6f}", shown, "yes" if row["identical"] else "NO")
+        shown = ("–" if value is None else f"{value:.6f}" for value in (row["recorded"], row["reproduced"]))
+        table.add_row(row["name"], *shown, "yes" if row["identical"] else "NO")
     out.print(table)
     same = sum(row["identical"] for row in result["metrics"])
     out.print(f"{same} of {len(result['metrics'])} metrics identical")

@@ -9,7 +9,15 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from sear_core.errors import InputError
 from sear_core.judges.names import check_judge
@@ -21,6 +29,14 @@ class Section(BaseModel):
     """A config section: unknown keys are errors, values are immutable, numbers finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, made: ValidatorFunctionWrapHandler) -> Any:
+        found = made(value)
+        if isinstance(value, bool) and found is not value:  # pydantic takes true for 1
+            raise ValueError(f"expected a number, not {str(value).lower()}")
+        return found
 
 
 class StageLimits(Section):

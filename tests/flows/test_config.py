@@ -41,6 +41,8 @@ def test_an_arm_differs_from_the_policy_section_by_its_few_lines():
         ('evaluation.attacks=["harmful_prefil"]', "evaluation.attacks.0"),
         ("policy.steps_per_generation=0", "policy.steps_per_generation"),
         ("seed=-1", "seed"),
+        ("seed=true", "seed: expected a number, not true"),
+        ("policy.beta=false", "policy.beta: expected a number, not false"),
         ('experiment="team/sear"', "experiment"),
         ('arm={"a/b"={}}', "arm 'a/b': expected letters, digits, _ and - in its name"),
         ("seed.x=3", "'seed' is a value, not a section"),

@@ -38,6 +38,7 @@ def project(tmp_path_factory):
                 model = workspace.root / f"model-{number}" / "artifacts" / "model"
                 model.mkdir(parents=True)
                 (model / "config.json").write_text("{}")
+                (model / "config.json").chmod(0o600)  # as safetensors makes its files
                 tags = {
                     "sear.md5": f"md5-{number}", "gate": gate, "gate.reasons": "dsr 0.1 fails", RIVAL_TAG: rival,
                     "arm": "sear", "metric.dsr": "0.5",
@@ -89,6 +90,7 @@ def test_an_exported_version_has_a_card_with_data_metrics_and_the_warning(projec
     workspace, _ = project
     out = export(workspace, tmp_path / "out", version="3")
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.json"]
+    assert len({path.stat().st_mode for path in out.iterdir()}) == 1  # as readable as the card
     card = (out / "README.md").read_text()
     assert "| dsr | 0.500 [0.400, 0.600] |" in card and "prompts (rl_prompts): CC-BY-4.0" in card
     assert "the reasoning is not for readers" in card and "c0ffee" in card and "seed 7" in card

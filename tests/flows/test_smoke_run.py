@@ -15,10 +15,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from flows.config import load_config
 from flows.plan import plan
+from flows.reproduction import metrics_of_arms
 from sear_core.data.corpus import expected_hashes
 from sear_core.data.sources import file_sha256
 from sear_core.errors import InputError
 from tasks.dvc_adapter import tracked_version
+from tasks.stage import finite
 from tasks.workspace import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -159,6 +161,12 @@ def test_the_evaluation_child_has_the_metrics_that_the_json_has(smoke, arm):
     assert {k: v for k, v in smoke.result["arms"][arm].items() if logged.get(k) != v} == {}
 
 
+def test_a_reproduction_compares_every_metric_of_every_arm(smoke):
+    assert metrics_of_arms(smoke.client, smoke.parent()) == {
+        f"{arm}.{name}": value for arm in ARMS for name, value in finite(smoke.result["arms"][arm]).items()
+    }
+
+
 def test_curves_were_written_while_training(smoke):
     children = smoke.children()
     curves = {
@@ -190,7 +198,9 @@ def test_the_model_version_is_a_pyfunc_without_pickles_that_loads_and_answers(sm
 
     found = smoke.client.get_model_version_by_alias("sear", "candidate")
     assert str(found.version) == smoke.result["model"]["version"]
-    assert found.aliases == ["candidate", "champion"]  # the gate of `smoke` asks for nothing
+    assert found.aliases == ["candidate"]  # an untrained model meets no floor of the gate
+    assert found.tags["gate"] == "failed" and "fails: needs ≥ 0." in found.tags["gate.reasons"]
+    assert (smoke.result["model"]["passed"], smoke.result["model"]["promoted"]) == (False, False)
     assert found.tags["dvc.md5"] == smoke.result["data"]["dvc_md5"]
     source = Path(found.source.removeprefix("file://"))
     assert (source / "MLmodel").is_file()
@@ -313,3 +323,16 @@ def test_a_damaged_output_and_a_changed_source_are_noticed(smoke, again):
     finally:
         source.write_bytes(kept)
     assert {cached for cached, _ in smoke.plan().values()} == {True}
+
+
+def test_a_gate_that_asks_less_makes_the_same_model_champion(smoke, again, run_sear):
+    """The last test: with a champion the plan is another one."""
+    floors = ("min_dsr", "min_compliance_harmless", "min_compliance_ambiguous")
+    sets = [word for name in floors for word in ("--set", f"gate.{name}=0")]
+    called = run_sear(smoke.root, "run", "--preset", "smoke", "--json", *sets)
+    assert called.code == 0, called.err[-4000:]
+    computed = [stage["name"] for stage in called.json["stages"] if not stage["cached"]]
+    assert computed == ["compare", "report", "register"]
+    assert called.json["model"]["promoted"] and called.json["arms"] == smoke.result["arms"]
+    champion = smoke.client.get_model_version_by_alias("sear", "champion")
+    assert str(champion.version) == called.json["model"]["version"] == "2"
