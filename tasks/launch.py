@@ -34,21 +34,26 @@ def warm_up(context: RunContext) -> None:
     if context.launcher == "accelerate":
         accelerate_options()
     if context.launcher == "process":
-        if context.threads:
-            os.environ.setdefault("OMP_NUM_THREADS", str(context.threads))
-        from tasks.worker import PRELOAD
+        preload(context.threads)
 
-        server = multiprocessing.get_context("forkserver")
-        server.set_forkserver_preload(PRELOAD)
-        from multiprocessing import resource_tracker
-        from multiprocessing.forkserver import ensure_running
 
-        resource_tracker.ensure_running()  # its start ends with both signals let through
-        # A signal to the whole process group is the run's to answer: the server would die of it, and its children
-        # look as if they had. It ends when the run does. What is blocked here is blocked there.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        ensure_running()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def preload(threads: int | None) -> None:
+    """Start the fork server, of which the libraries take `threads` threads; once per process."""
+    if threads:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    from tasks.worker import PRELOAD
+
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(PRELOAD)
+    from multiprocessing import resource_tracker
+    from multiprocessing.forkserver import ensure_running
+
+    resource_tracker.ensure_running()  # its start ends with both signals let through
+    # A signal to the whole process group is the run's to answer: the server would die of it, and its children
+    # look as if they had. It ends when the run does. What is blocked here is blocked there.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def launch(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
@@ -84,11 +89,13 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
         "section": job.section, "key": job.key, "out": str(job.out), "root": str(job.root), "threads": context.threads,
         "inputs": {n: [type(h).__name__, h.model_dump(mode="json")] for n, h in job.inputs.items()},
         "run_id": job.log.run_id if job.log else None, "resumed": job.log.resumed if job.log else 0,
-        "tracking_uri": context.tracker.uri,
+        "tracking_uri": context.tracker.uri, "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
     })  # fmt: skip
     # evaluation is one process's work: several would write the same files
     alone = context.launcher != "accelerate" or not stage.heavy or stage.module == "tasks.evaluation"
-    start = _fork if alone else _accelerate
+    # a Dask worker under a nanny is a daemonic process, to which multiprocessing gives no children
+    fork = _fresh if multiprocessing.current_process().daemon else _fork
+    start = fork if alone else _accelerate
     pid, poll = start(str(job_file), str(result_file))
     minutes = context.limit(stage.name).timeout_minutes
     deadline = time.monotonic() + 60 * (math.inf if minutes is None else minutes)
@@ -140,9 +147,16 @@ def _fork(job_file: str, result_file: str) -> tuple[int, Callable[[], int | None
     return child.pid, lambda: child.exitcode
 
 
+def _fresh(job_file: str, result_file: str) -> tuple[int, Callable[[], int | None]]:
+    return _start([sys.executable, "-m", "tasks.worker", job_file, result_file])
+
+
 def _accelerate(job_file: str, result_file: str) -> tuple[int, Callable[[], int | None]]:
-    command = [sys.executable, "-m", "accelerate.commands.launch", *accelerate_options(),
-               "-m", "tasks.worker", job_file, result_file]  # fmt: skip
+    return _start([sys.executable, "-m", "accelerate.commands.launch", *accelerate_options(),
+                   "-m", "tasks.worker", job_file, result_file])  # fmt: skip
+
+
+def _start(command: list[str]) -> tuple[int, Callable[[], int | None]]:
     child = subprocess.Popen(
         command, stdout=sys.stderr, start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
     )

@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from tasks import handles
 from tasks.cache import Lookup, Parts, Store
 from tasks.config import StageLimits
 from tasks.fingerprint import code_fingerprint, library_versions
@@ -61,6 +62,15 @@ class Stage:
     artifacts: tuple[str, ...] = ()  # files or folders of the output that MLflow keeps too
     arm: str = ""
     heavy: bool = False  # may run under a launcher, and goes on from what a broken-off try has left
+
+    def as_json(self) -> dict[str, Any]:
+        """For a worker; `from_json` reads it."""
+        return {**vars(self), "handle": self.handle.__name__}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Stage:
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        return cls(**{**fields, **lists, "handle": getattr(handles, fields["handle"])})
 
     def parts(self, inputs: Mapping[str, Handle], workspace: Workspace) -> Parts:
         outside = (
@@ -121,6 +131,7 @@ class RunContext:
     why_cancelled: str = "another stage failed"
     outcomes: list[Outcome] = field(default_factory=list)
     member: str = ""  # of a study: tells its stages from another's of the same name
+    lost: int = 0  # tries of this stage that ended with their worker
 
     @property
     def store(self) -> Store:
@@ -159,6 +170,12 @@ def call_compute(module: str, compute: str, job: Job) -> dict[str, Any]:
         return getattr(importlib.import_module(module), compute)(job)
 
 
+def prefect_task(stage: Stage) -> Any:
+    """The stage's Prefect task: `run` of its module, or `run_<stage>` where a module has two."""
+    module = importlib.import_module(stage.module)
+    return getattr(module, "run", None) or getattr(module, f"run_{stage.name}")
+
+
 def shown(stage: Stage, context: RunContext) -> str:
     """What people see of a stage: its name, and in a study whose it is."""
     return f"{stage.name} ({context.member})" if context.member else stage.name
@@ -179,6 +196,8 @@ def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -
         alone(store.lock(parts), name, context),
         context.tracker.child(stage.name, context.parent, tags) as log,
     ):
+        if context.lost:
+            log.tags({RETRIES_TAG: context.lost})
         found = lookup(stage, parts, store, context.force)
         if found.hit is not None:
             handle = handle_from(stage, found.hit, store.out(parts))
@@ -252,7 +271,7 @@ def with_retries(
                 raise
             context.progress.say(f"{error}; try {number + 1} of {tries}")
             if job.log is not None:
-                job.log.tags({RETRIES_TAG: number})
+                job.log.tags({RETRIES_TAG: context.lost + number})
                 job.log.again()
     raise AssertionError("unreachable")
 

@@ -287,6 +287,12 @@ class Tracker:
         )  # fmt: skip
         self.client.set_terminated(run_id, RunStatus.to_string(status))
 
+    def end_lost(self, stage: str, parent: RunLog, status: str) -> None:
+        """End what a stage's run below that parent has left open: its worker is gone, and nobody goes on with it."""
+        for run in self.children(parent.run_id):
+            if run.data.tags.get(STAGE_TAG) == stage and run.info.status == "RUNNING":
+                self.client.set_terminated(run.info.run_id, status)
+
     @contextmanager
     def child(self, stage: str, parent: RunLog, tags: Mapping[str, Any]) -> Iterator[RunLog]:
         """A child run for one stage; `end` says how it ends. In a resumed run: the one that was interrupted."""

@@ -36,6 +36,10 @@ def run_job(job_file: str, result_file: str) -> None:
     from tasks import handles
 
     spec = json.loads(Path(job_file).read_text())
+    if (
+        visible := spec.get("visible")
+    ) is not None:  # Ray gives each stage GPUs; the fork server knows the first's
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
     if threads := spec["threads"]:
         import torch
 
