@@ -46,13 +46,30 @@ ARMS: dict[str, dict[str, Any]] = {
 
 
 # How a run is carried out; nothing of it may change a result, and no cache key holds it.
-INFRASTRUCTURE = {"launcher", "workers", "study", "limits", "retrain"}
+INFRASTRUCTURE = {"launcher", "workers", "runner", "study", "limits", "retrain"}
 
 # The stages of a run, policy and evaluation for those of every arm: what `[limits.STAGE]` may name.
 STAGES = (
     "version", "prepare", "validate", "warm_start", "reward_model", "policy", "evaluation", "champion", "compare",
     "report", "register",
 )  # fmt: skip
+
+
+class RunnerConfig(Section):
+    """What carries heavy stages that run side by side (docs/scaling.md)."""
+
+    kind: Literal["threads", "dask", "ray"] = "threads"  # threads: each drives a child process of this one
+    address: str | None = None  # of a running cluster; None: `workers` processes, here, as long as the run
+    gpus: float = Field(0, ge=0)  # of each heavy stage, as the cluster counts them
+    threads: int | None = Field(
+        None, ge=1
+    )  # of torch in a heavy stage; None: cores ÷ workers, where they are ours
+
+    @model_validator(mode="after")
+    def _of_a_cluster(self) -> RunnerConfig:
+        if self.kind == "threads" and (self.address is not None or self.gpus):
+            raise ValueError('runner: address and gpus are for kind = "dask" or "ray"')
+        return self
 
 
 class PipelineConfig(Section):
@@ -63,6 +80,7 @@ class PipelineConfig(Section):
     arms: list[str] = Field(default=["grpo", "sear"])  # beside the warm start, which is always evaluated
     launcher: Literal["inprocess", "process", "accelerate"] = "inprocess"
     workers: int = Field(1, ge=1)  # stages that run side by side; more than 1 needs child processes
+    runner: RunnerConfig = RunnerConfig()
     limits: dict[str, StageLimits] = Field(
         default_factory=dict
     )  # [limits.policy]: of all arms; or a stage's name
@@ -82,6 +100,8 @@ class PipelineConfig(Section):
     def _arms_exist(self) -> PipelineConfig:
         if self.workers > 1 and self.launcher == "inprocess":
             raise ValueError(f'workers = {self.workers} needs launcher = "process" or "accelerate"')
+        if self.runner.kind != "threads" and self.launcher == "inprocess":
+            raise ValueError(f'runner.kind = "{self.runner.kind}" needs launcher = "process" or "accelerate"')
         known = {**ARMS, **self.arm}
         for name in self.arms:
             if name not in known:

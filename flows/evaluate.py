@@ -18,13 +18,13 @@ from prefect.runtime import flow_run
 
 from flows.config import PipelineConfig
 from flows.evaluations import KINDS, evaluations_of
+from flows.fan_out import task_runner
 from flows.models import Found
 from flows.pipeline import merge, stages
-from flows.run import check, cores, execute, log_config, log_data, task_runner
+from flows.run import check, execute, log_config, log_data, threads
 from sear_core.errors import InputError
 from tasks import evaluation
 from tasks.config import EvaluationConfig, ModelConfig
-from tasks.launch import warm_up
 from tasks.lineage import git_tags
 from tasks.progress import Progress
 from tasks.stage import RunContext, Stage, finite
@@ -87,7 +87,7 @@ def evaluate_flow(
     context = RunContext(
         workspace=workspace, tracker=tracker, parent=parent, tags=tags, launcher=settings.launcher,
         progress=Progress(len(dag), quiet),
-        threads=None if settings.workers == 1 else max(1, cores() // settings.workers),
+        threads=threads(settings),
     )  # fmt: skip
 
     def done(node: Any, handle: Any) -> None:
@@ -96,9 +96,8 @@ def evaluate_flow(
 
     try:
         log_config(parent, settings)
-        warm_up(context)
         nodes, _ = merge([dag])
-        found = execute(nodes, context, settings.workers, done)
+        found = execute(nodes, context, settings, done)
         handles = {node.stage.name: found[node.id] for node in nodes}
         evaluations = {name.removeprefix("evaluation."): handles[name] for name in names}
         metrics = _metrics({arm: handle.metrics for arm, handle in evaluations.items()})
@@ -153,7 +152,7 @@ def _run(
 ) -> dict[str, Any]:  # fmt: skip
     started = time.perf_counter()
     check(workspace)
-    sized = evaluate_flow.with_options(task_runner=task_runner(settings.workers))
+    sized = evaluate_flow.with_options(task_runner=task_runner(settings, workspace))
     return sized(settings.model_dump(mode="json"), str(workspace.root), model, sources, quiet, started)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import tempfile
@@ -21,10 +20,10 @@ from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import services, temporary_server
 from flows.config import PipelineConfig
+from flows.fan_out import FanOut, task_runner
 from flows.pipeline import Node, merge, selection
 from flows.references import check_suites
 from sear_core.errors import InputError
@@ -34,7 +33,7 @@ from tasks.handles import Handle
 from tasks.launch import warm_up
 from tasks.lineage import environment, git_tags, tree_patch
 from tasks.progress import Progress
-from tasks.stage import RunContext, Stage, core_cover
+from tasks.stage import RunContext, core_cover, prefect_task
 from tasks.tracking import STAGE_TAG, RunLog, Stopped, Tracker, is_interruption
 from tasks.workspace import Workspace
 
@@ -49,29 +48,44 @@ HEADLINE = (
 CANCELLED = "the flow run was cancelled in Prefect"
 
 
-def prefect_task(stage: Stage) -> Any:
-    """The stage's Prefect task: `run` of its module, or `run_<stage>` where a module has two."""
-    module = importlib.import_module(stage.module)
-    return getattr(module, "run", None) or getattr(module, f"run_{stage.name}")
-
-
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads(settings: PipelineConfig) -> int | None:
+    """Of torch in each of the stages that run side by side on this machine; None: the library's own choice."""
+    if settings.runner.threads is not None:
+        return settings.runner.threads
+    if settings.runner.address is not None or (settings.workers == 1 and settings.runner.kind == "threads"):
+        return None
+    return max(1, cores() // settings.workers)
+
+
 def execute(
-    nodes: Sequence[Node], context: RunContext, workers: int, done: Callable[[Node, Handle], None], *,
+    nodes: Sequence[Node], context: RunContext, settings: PipelineConfig, done: Callable[[Node, Handle], None], *,
     at: Callable[[Node], RunContext] | None = None,
     failed: Callable[[Node, Exception], None] | None = None,
 ) -> dict[str, Handle]:  # fmt: skip
     """Run the nodes, each as soon as what it needs is there, up to `workers` side by side; {node id: handle}.
 
-    With one worker stages are called in this thread. `at` gives a node a context of its own. Where a stage fails
-    and `failed` is given, it is told, what hangs on the stage is left out, and the rest goes on. Otherwise, and on
-    any interruption, the others' processes are stopped and their partial outputs stay for the next try; then the
-    failure is raised.
+    With one worker stages are called in this thread; on a cluster the light ones are. `at` gives a node a context
+    of its own. Where a stage fails and `failed` is given, it is told, what hangs on the stage is left out, and the
+    rest goes on. Otherwise, and on any interruption, the others' processes are stopped and their partial outputs
+    stay for the next try; then the failure is raised.
     """
+    if settings.runner.kind == "threads":
+        warm_up(context)
+        return _execute(nodes, context, settings.workers, None, done, at, failed)
+    with FanOut(settings, context) as cluster:
+        return _execute(nodes, context, settings.workers, cluster, done, at, failed)
+
+
+def _execute(
+    nodes: Sequence[Node], context: RunContext, workers: int, cluster: FanOut | None,
+    done: Callable[[Node, Handle], None], at: Callable[[Node], RunContext] | None,
+    failed: Callable[[Node, Exception], None] | None,
+) -> dict[str, Handle]:  # fmt: skip
     handles: dict[str, Handle] = {}
     lost: set[str] = set()
     pending = list(nodes)
@@ -101,16 +115,19 @@ def execute(
             if chosen is not None and len(running) < workers:
                 pending.remove(chosen)
                 task, own = prefect_task(chosen.stage), at(chosen) if at else context
-                if workers == 1:
-                    finish(chosen, partial(task, chosen.stage, inputs_of(chosen, handles), own))
+                inputs = inputs_of(chosen, handles)
+                if cluster is not None and chosen.stage.heavy:
+                    running[cluster.submit(chosen, inputs, own)] = chosen
+                elif cluster is not None or workers == 1:
+                    finish(chosen, partial(task, chosen.stage, inputs, own))
                 else:
-                    running[task.submit(chosen.stage, inputs_of(chosen, handles), own)] = chosen
+                    running[task.submit(chosen.stage, inputs, own)] = chosen
             elif running:
                 future = next(iter(as_completed(list(running))))
-                finish(running.pop(future), future.result)
+                finish(running.pop(future), partial(cluster.handle, future) if cluster else future.result)
     except BaseException:
         context.cancelled.set()
-        for future in running:
+        for future in running if cluster is None else ():  # a cluster's own are waited for when it is left
             future.wait()
         raise
     return handles
@@ -156,7 +173,7 @@ def pipeline(
     context = RunContext(
         workspace=workspace, tracker=tracker, parent=parent, tags=shared, force=chosen.force - begun,
         launcher=settings.launcher, limits=settings.limits, progress=Progress(len(chosen.dag), quiet),
-        threads=None if settings.workers == 1 else max(1, cores() // settings.workers),
+        threads=threads(settings),
     )  # fmt: skip
 
     prepared: dict[str, Path] = {}
@@ -174,10 +191,9 @@ def pipeline(
         if parent.resumed:
             context.progress.say(f"goes on with the interrupted run {parent.run_id[:8]}")
         log_config(parent, settings, tree_patch(workspace.root) if shared["git.dirty"] == "true" else "")
-        warm_up(context)
         watch_for_cancellation(context, {str(flow_run.id or ""), str(flow_run.root_flow_run_id or "")} - {""})
         nodes, _ = merge([chosen.dag])
-        found = execute(nodes, context, settings.workers, done)
+        found = execute(nodes, context, settings, done)
         handles = {node.stage.name: found[node.id] for node in nodes}
         place = {stage.name: index for index, stage in enumerate(chosen.dag)}
         context.outcomes.sort(key=lambda outcome: place[outcome.name])
@@ -286,7 +302,7 @@ def run(
     """Check the store's folders and the servers first, so that no hour is lost to them, then run the flow."""
     started = time.perf_counter()
     check(workspace)
-    sized = pipeline.with_options(task_runner=task_runner(settings.workers))
+    sized = pipeline.with_options(task_runner=task_runner(settings, workspace))
     try:
         return sized(
             settings.model_dump(mode="json"), str(workspace.root), start, until, fresh, quiet, started
@@ -304,11 +320,6 @@ def settle(error: Stopped) -> None:
             get_client(sync_client=True) as client,
         ):  # the server's own time-out does it later
             client.set_flow_run_state(UUID(error.flow_run_id), Cancelled(message=str(error)), force=True)
-
-
-def task_runner(workers: int) -> Any:
-    """Threads, each of which drives a child process (launcher): the one place to put another task runner in."""
-    return ThreadPoolTaskRunner(max_workers=workers)
 
 
 def check(workspace: Workspace) -> None:

@@ -22,25 +22,16 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.config import PipelineConfig
+from flows.fan_out import task_runner
 from flows.pipeline import Node, merge, selection
 from flows.references import check_suites
-from flows.run import (
-    check,
-    cores,
-    execute,
-    log_config,
-    log_data,
-    prefect_task,
-    task_runner,
-    watch_for_cancellation,
-)
+from flows.run import check, execute, log_config, log_data, threads, watch_for_cancellation
 from flows.study_members import SFT, Wanted, member_config, members
 from tasks import study as study_stage
 from tasks.handles import Handle
-from tasks.launch import warm_up
 from tasks.lineage import git_tags
 from tasks.progress import Progress
-from tasks.stage import RunContext, finite
+from tasks.stage import RunContext, finite, prefect_task
 from tasks.tracking import RunLog, Tracker
 from tasks.workspace import Workspace
 
@@ -154,14 +145,13 @@ def study(
     context = RunContext(
         workspace=workspace, tracker=tracker, parent=parent, tags=tags, launcher=settings.launcher,
         limits=settings.limits, progress=Progress(len(nodes) + 1, quiet),
-        threads=None if settings.workers == 1 else max(1, cores() // settings.workers),
+        threads=threads(settings),
     )  # fmt: skip
     who = Members(wanted, places, context, [config.evaluation.suites for config in configs])
     try:
         log_config(parent, settings)
-        warm_up(context)
         watch_for_cancellation(context, {str(flow_run.id or "")} - {""})
-        handles = execute(nodes, context, settings.workers, who.done, at=who.at, failed=who.failed)
+        handles = execute(nodes, context, settings, who.done, at=who.at, failed=who.failed)
         if not any(ids[f"evaluation.{m.arm}"] in handles for m, ids in zip(wanted, places, strict=True)):
             raise next(iter(who.errors.values()))
         report = put_together(settings, who, handles)
@@ -220,5 +210,5 @@ def run(settings: PipelineConfig, workspace: Workspace, quiet: bool = False) -> 
     """Check the workspace, then run the flow."""
     started = time.perf_counter()
     check(workspace)
-    sized = study.with_options(task_runner=task_runner(settings.workers))
+    sized = study.with_options(task_runner=task_runner(settings, workspace))
     return sized(settings.model_dump(mode="json"), str(workspace.root), quiet, started)
