@@ -88,6 +88,8 @@ def _ray(runner: RunnerConfig, workers: int) -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if runner.address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        # 15 by default: a stage would starve beside anything else
+        os.environ.setdefault("RAY_worker_niceness", "0")
     from flows.ray_runner import QuietRayTaskRunner
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}

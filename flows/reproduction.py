@@ -66,9 +66,8 @@ def reproduce(workspace: Workspace, run: str, data_root: Path | None = None) -> 
                 raise InputError(
                     f"run {run_id[:8]}: its tree was not committed, and its tree.patch is not there"
                 )
-            config.pop(
-                "runner", None
-            )  # a cluster's workers do not see this worktree; no result depends on it
+            # a cluster's workers do not see this worktree, and no result depends on them
+            config.pop("runner", None)
             config["data"]["root"] = str(_sources(config["data"]["root"], workspace, tree, data_root))
             file = Path(folder) / "config.json"
             file.write_text(json.dumps(config))
