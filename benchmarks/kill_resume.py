@@ -87,10 +87,11 @@ def left(root: Path, result: dict[str, Any]) -> dict[str, Any]:
     entries = {path.parents[1].name: json.loads(path.read_text()) for path in store.glob("*/*/entry.json")}
     runs = client.search_runs(["1"], run_view_type=ViewType.ALL, max_results=1000)
     children = [run for run in runs if "sear.stage" in run.data.tags]
+    # transformers logs the epoch again with every figure of a step: the same point twice is one point
     curves = {
-        f"{run.data.tags['sear.stage']}/{name}": [
-            (point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)
-        ]
+        f"{run.data.tags['sear.stage']}/{name}": sorted(
+            {(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)}
+        )
         for run in children for name in run.data.metrics
     }  # fmt: skip
     deadline = time.monotonic() + 60  # a server takes a moment to end, on a busy machine longer

@@ -323,16 +323,35 @@ def main(arguments: list[str] | None = None) -> None:
         code = 143 if isinstance(signalled, Terminated) else 130
         how = "terminated" if code == 143 else "interrupted"
         print(f"{how}; the same command continues where it was", file=sys.stderr)
-    except OSError as error:
-        import errno
-
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        print(f"error: {error.filename or 'disk'}: {error.strerror}", file=sys.stderr)
-        code = 2 if error.errno in (errno.EACCES, errno.EROFS) else 1
     except Exception as error:
-        code = _failed(error)
+        code = _disk(error) or _failed(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _disk(error: Exception) -> int:
+    """Tell of a disk that is full (1) or may not be written (2); 0 where an error is none of that.
+
+    SQLite says in words that it is full; a server that cannot write answers with no cause at all.
+    """
+    import errno
+    import shutil
+
+    place, why, number = Path.cwd(), "No space left on device", getattr(error, "errno", None)
+    if isinstance(error, OSError):
+        place, why = error.filename or place, str(error.strerror)
+    if number in (errno.EACCES, errno.EROFS):
+        print(f"error: {place}: {why}", file=sys.stderr)
+        return 2
+    with suppress(OSError):
+        if (
+            number in (errno.ENOSPC, errno.EDQUOT)
+            or "disk is full" in str(error)
+            or ("500" in str(error) and shutil.disk_usage(place).free < 1 << 20)
+        ):
+            print(f"error: {place}: {why}. What was finished is safe; free some space (`sear clean` lists what may "
+                  "go), then the same command goes on from there", file=sys.stderr)  # fmt: skip
+            return 1
+    return 0
 
 
 def _failed(error: Exception) -> int:

@@ -6,6 +6,7 @@ processes or on other machines.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import platform
@@ -43,6 +44,7 @@ def configure(workspace: Workspace) -> str:
     """
     import mlflow
 
+    tell_once()
     uri = os.environ["MLFLOW_TRACKING_URI"] = workspace.tracking_uri
     mlflow.set_tracking_uri(uri)
     if uri.startswith("sqlite:///"):
@@ -62,6 +64,11 @@ def configure(workspace: Workspace) -> str:
     elif not uri.startswith(("http://", "https://")):
         first_contact(uri)
     return uri
+
+
+def tell_once() -> None:
+    """A failed statement becomes an exception, which the command tells: MLflow would print its traceback first."""
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def first_contact(uri: str, seconds: float = 60.0) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.stage import Job, StageFailed, call_compute, write_json
-from tasks.tracking import RunLog
+from tasks.tracking import RunLog, tell_once
 
 # What every heavy stage needs; imported once by the fork server.
 PRELOAD = ["torch", "transformers", "trl", "sear_core.policy.training", "sear_core.warm_start.training",
@@ -35,6 +35,7 @@ def run_job(job_file: str, result_file: str) -> None:
     from sear_core.errors import InputError
     from tasks import handles
 
+    tell_once()
     spec = json.loads(Path(job_file).read_text())
     if (
         visible := spec.get("visible")

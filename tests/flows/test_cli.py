@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from flows import __main__ as command
 from sear_core.data.corpus import write_sources
@@ -185,14 +186,27 @@ def test_a_malformed_source_row_ends_with_2_and_nothing_is_kept(plain_run, tmp_p
     assert not list(Workspace(Path.cwd()).store.glob("*/*/entry.json"))
 
 
-def test_a_full_disk_ends_with_1_and_nothing_is_kept(plain_run, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights"),
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),  # in the middle of a file nobody knows its name
+        MlflowException("(sqlite3.OperationalError) database or disk is full\n[SQL: UPDATE runs …"),
+    ],
+)
+def test_a_full_disk_ends_with_1_and_nothing_is_kept(plain_run, monkeypatch, tmp_path, error):
     def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
+        raise error
 
     monkeypatch.setattr(cache.Store, "commit", full)
     code, out, err = plain_run("run", "--config", str(own_project(tmp_path / "project")), "--json")
     assert (code, out) == (1, "")
-    assert err.strip().splitlines()[-1] == f"error: {tmp_path}: No space left on device"
+    place = getattr(error, "filename", None) or Path.cwd()
+    assert (
+        err.strip()
+        .splitlines()[-1]
+        .startswith(f"error: {place}: No space left on device. What was finished is safe")
+    )
     assert "Traceback" not in err
     assert not list(Workspace(Path.cwd()).store.glob("*/*/entry.json"))
 
