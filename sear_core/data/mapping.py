@@ -115,6 +115,8 @@ def _typed(value: Any, kind: pa.DataType, name: str, place: str) -> Any:
     if isinstance(value, (dict, list)):
         raise InputError(f"{place}: {name}: a {type(value).__name__}, expected a text")
     text = normalise(str(value))
+    if name == "prefill" and text and str(value).rstrip(" \t").endswith(("\n", "\r")):
+        text += "\n"  # what is written next begins a line of its own
     try:
         text.encode()
     except UnicodeEncodeError as error:

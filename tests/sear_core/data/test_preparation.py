@@ -429,3 +429,14 @@ def test_normal_forms_are_fixed_points(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
     assert canonical(canonical(text)) == canonical(text)
     assert canonical(normalise(text)) == canonical(text)
+
+
+def test_a_prefill_keeps_the_newline_that_it_ends_in(tmp_path: Path) -> None:
+    """Else a model would learn to go on in the middle of a line, where every attack ends one."""
+    ends = ("zu fro\n", "zu  fro \r\n", "zu fro\n\n", "zu fro ", "zu\nfro", "\n", "")
+    rows = [_prompt(f"what is {n}?", prefill=prefill, split="train") for n, prefill in enumerate(ends)]
+    out, _ = _prepare(tmp_path, {"rl_prompts": rows}, sources={"rl_prompts": {"columns": {"split": "split"}}})
+    found = {row["prompt"]: row["prefill"] for row in read_table("rl_prompts", out / "tables")}
+    assert [found[f"what is {n}?"] for n in range(len(ends))] == [
+        "zu fro\n", "zu fro\n", "zu fro\n", "zu fro", "zu\nfro", "", "",
+    ]  # fmt: skip
