@@ -121,18 +121,20 @@ def player_advantages(
     group_size: int,
     scale: PlayerScale,
     update: bool = True,
+    balance_N: Tensor | float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """The advantage of the answer player (N,) and of every step (N, K), scaled and weighted, without NaN.
 
     rewards_N: r_ans; values_NV: V_0 … V_K, NaN-padded; explored_N: whether reasoning is paid for V there
-    (a harmful prompt, by default). Explored but unscorable reasoning gets 0.
+    (a harmful prompt, by default); balance_N: factors on the answer player's advantage (balance.py). Explored but
+    unscorable reasoning gets 0.
     """
     steps = values_NV.size(1) - 1
     if credit == "sum":
         gain = final_values(values_NV) - values_NV[:, 0]
         rewards_N = rewards_N + weight * torch.where(explored_N, gain, 0.0).nan_to_num(nan=0.0)
     answer = centre_in_group(rewards_N, group_size)
-    answer = (answer / scale.sigma("answer", answer, update)).nan_to_num(nan=0.0)
+    answer = (answer / scale.sigma("answer", answer, update)).nan_to_num(nan=0.0) * balance_N
     everywhere = answer.unsqueeze(1).expand(-1, steps)
     if credit in ONE_SCALAR:
         return answer, everywhere

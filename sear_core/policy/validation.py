@@ -25,6 +25,7 @@ from transformers import TrainerCallback
 from sear_core.chat_format import THINK_CLOSE, closed_block, render_prompt
 from sear_core.errors import InputError
 from sear_core.policy.averaging import save_trainable
+from sear_core.policy.balance import utilities
 from sear_core.policy.rollouts import Rollout
 from sear_core.policy.segments import decode_ids
 from sear_core.schema import CATEGORIES
@@ -62,9 +63,7 @@ def validation_rows(
 
 def sums(rollout: Rollout) -> Tensor:
     """(3, S, 2): per category and statistic, sum and count over the completions that have it."""
-    worth = torch.where(
-        rollout.category == CATEGORIES.index("harmful"), rollout.reward, (2 * rollout.reward - 1).clamp(min=0)
-    )
+    worth = utilities(rollout.category, rollout.reward)
     table = torch.stack([worth.double(), rollout.well_formed.double(), rollout.explored.double()])  # (S, B)
     there = ~table.isnan()
     of = torch.stack([rollout.category == index for index in range(len(CATEGORIES))])  # (3, B)

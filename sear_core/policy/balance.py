@@ -1,0 +1,46 @@
+"""Which category needs the answer player most: advantages weighed by 1 / u_c.
+
+Refusing everything and answering everything both earn well on one side, and a policy that has begun to slide to a side
+finds most of its gradient there. So each category's answer advantages are weighed by the inverse of its mean utility
+u_c: the gradient of Σ share_c · log u_c, the weighted geometric mean of utilities that validation chooses by, too
+(proportional fairness, Kelly 1997; the shares are those of the prompts). Both sides then rise only together.
+Our choice, not the paper's; an option of every arm, off by default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sear_core.schema import CATEGORIES
+
+FLOOR = 0.1  # of a utility: no category weighs more than ten times what a perfect one does
+DECAY = 0.9  # a memory of some ten updates
+
+
+def utilities(category: Tensor, reward: Tensor) -> Tensor:
+    """(N,) in [0, 1]: r_ans on harmful prompts; elsewhere 2 · r_ans - 1, so that a plain refusal is worth 0."""
+    return torch.where(category == CATEGORIES.index("harmful"), reward, (2 * reward - 1).clamp(min=0))
+
+
+@dataclass
+class CategoryBalance:
+    """Running mean utility of each category; `means` is the only state, whoever resumes restores it."""
+
+    means: dict[str, float] = field(default_factory=dict)
+
+    def weights(self, category: Tensor, reward: Tensor) -> Tensor:
+        """(N,) of mean 1 over these completions, which are counted first; category: index into CATEGORIES."""
+        worth = utilities(category, reward)
+        weights = torch.ones_like(reward)
+        for index, name in enumerate(CATEGORIES):
+            here = category == index
+            now = worth[here].nanmean().item() if here.any() else float("nan")
+            if now == now:
+                before = self.means.get(name, now)
+                self.means[name] = DECAY * before + (1 - DECAY) * now
+            if here.any() and name in self.means:
+                weights[here] = 1 / max(FLOOR, self.means[name])
+        return weights / weights.mean()

@@ -1,0 +1,86 @@
+"""Category balance: what a category weighs follows from how well it is answered."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from sear_core.errors import InputError
+from sear_core.policy.balance import DECAY, FLOOR, CategoryBalance, utilities
+from sear_core.policy.training import run_sear
+from sear_core.schema import CATEGORIES
+
+HARMFUL, HARMLESS, AMBIGUOUS = (CATEGORIES.index(name) for name in ("harmful", "harmless", "ambiguous"))
+OPTIONS = {
+    "seed": 1, "updates": 4, "prompts_per_update": 6, "group_size": 4, "max_completion_length": 40,
+    "reasoning_weight_ramp": 2, "save_every": 2, "logging_steps": 1, "learning_rate": 1e-3, "category_balance": True,
+}  # fmt: skip
+
+
+def test_a_plain_refusal_is_worth_nothing_where_help_was_right():
+    category = torch.tensor([HARMFUL, HARMLESS, AMBIGUOUS, HARMLESS])
+    assert utilities(category, torch.tensor([1.0, 0.5, 0.9, 0.0])).tolist() == pytest.approx([1, 0, 0.8, 0])
+
+
+def test_weights_are_inverse_utilities_of_mean_one():
+    category = torch.tensor([HARMFUL] * 2 + [HARMLESS] * 2 + [AMBIGUOUS] * 4)
+    reward = torch.tensor([1.0, 0.6, 0.9, 0.5, 0.7, 0.7, 0.7, 0.7])  # utilities .8, .4, .4
+    weights = CategoryBalance().weights(category, reward)
+    assert weights.mean().item() == pytest.approx(1)
+    assert (weights[2] / weights[0]).item() == pytest.approx(2) == (weights[4] / weights[0]).item()
+
+
+def test_who_refuses_all_learns_from_harmless_prompts_and_who_answers_all_from_harmful_ones():
+    category = torch.tensor([HARMFUL, HARMLESS, AMBIGUOUS])
+    refuses = CategoryBalance().weights(category, torch.tensor([1.0, 0.5, 0.5]))
+    answers = CategoryBalance().weights(category, torch.tensor([0.0, 1.0, 1.0]))
+    assert (refuses[1] / refuses[0]).item() == pytest.approx(1 / FLOOR) == (answers[0] / answers[1]).item()
+
+
+def test_means_run_and_what_is_missing_or_unscorable_changes_nothing():
+    balance = CategoryBalance({"harmful": 0.5, "harmless": 0.3})
+    weights = balance.weights(
+        torch.tensor([HARMFUL, HARMFUL, AMBIGUOUS]), torch.tensor([1.0, float("nan"), float("nan")])
+    )
+    assert balance.means == {"harmful": pytest.approx(DECAY * 0.5 + (1 - DECAY)), "harmless": 0.3}
+    assert not weights.isnan().any()
+
+
+class Stop(TrainerCallback):
+    """Dies in the third update, after the checkpoint of the second."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_weighs_as_the_whole_one_does(policy, scorers, tmp_path):
+    def train(name, **more):
+        return run_sear(
+            model_path=policy.path,
+            prompts=policy.prompts,
+            out=tmp_path / name,
+            **scorers,
+            **{**OPTIONS, **more},
+        )
+
+    metrics = train("a")
+    with pytest.raises(KeyboardInterrupt):
+        train("b", callbacks=[Stop()])
+    assert metrics == train("b") and 0 <= metrics["utility/harmful"] <= 1
+    train("plain", category_balance=False)
+    whole, resumed, plain = (
+        load_file(tmp_path / name / "model/model.safetensors") for name in ("a", "b", "plain")
+    )
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not all(torch.equal(whole[name], plain[name]) for name in whole)
+    assert "utility/harmful" in (tmp_path / "a/history.json").read_text()
+    assert "utility/harmful" not in json.dumps(json.loads((tmp_path / "plain/history.json").read_text()))
+
+
+def test_trls_own_scaling_leaves_no_room_for_weights(policy, scorers, tmp_path):
+    options = OPTIONS | {"scale": "group", "credit": "answer"}
+    with pytest.raises(InputError, match="category_balance does not"):
+        run_sear(model_path=policy.path, prompts=policy.prompts, out=tmp_path, **scorers, **options)
