@@ -25,7 +25,8 @@ _ROW = [("id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
 
 TABLES: dict[str, pa.Schema] = {
     # what the policy is trained on
-    "rl_prompts": pa.schema(_ROW),
+    # prefill: as in warm_start; what it opens is not the policy's writing
+    "rl_prompts": pa.schema([*_ROW, ("prefill", pa.string())]),
     # reasoning: steps, one a line; kind: "trace", or "fact" (a word's meaning, taught plainly);
     # prefill: text put behind `<think>` newline that carries no loss; with `</think>` in it the answer follows
     "warm_start": pa.schema(

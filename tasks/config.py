@@ -273,8 +273,9 @@ class PolicyConfig(Section):
     loss_per_player: bool = False  # each player's loss is a mean over its own tokens
     # extra generations at most, in which other prompts of the category replace those of dead groups
     resample_dead_groups: int = Field(0, ge=0)
+    cross_play: float = Field(0.0, ge=0, lt=1)  # of the updates: answers behind other prompts' completions
+    category_balance: bool = False  # the category that is answered worst weighs most
     # updates; the best checkpoint on validation prompts becomes the output. 0: the last one does
-    cross_play: float = Field(0.0, ge=0, lt=1)
     validate_every: int = Field(0, ge=0)
     validation_size: int = Field(96, ge=3)  # prompts, evenly over the categories
     validate_swapped: bool = (

@@ -1,9 +1,10 @@
-"""Cross-play: a share of the groups answers behind a reasoning that the policy wrote for another prompt.
+"""Cross-play: in a share of the updates the policy answers behind what it wrote for other prompts.
 
-The reasoning player's moves are exchanged between prompts, so that the answer player meets all of its strategies
-everywhere, and an answer that only reads off what the reasoning announces is not paid. The borrowed block lies in
-the prompt: never sampled, never in the loss; the whole group has the same one, so that its advantages compare answers
-alone. No attack text takes part: every reasoning is one that the policy itself sampled an update or more before.
+The moves are exchanged between prompts, so that the answer player meets all strategies everywhere, and an answer that
+only reads off what stands before it is not paid. Borrowed is a reasoning, whole or its last lines, or none (an empty
+block), and in some groups the first words of the answer that it led to. All of it lies in the prompt: never sampled,
+never in the loss; the whole group has the same, so that its advantages compare answers alone. No attack text takes
+part: every text is one that the policy itself sampled an update or more before.
 Our choice, not the paper's; an option of every arm, off by default.
 """
 
@@ -16,12 +17,15 @@ from typing import Any
 
 from sear_core.chat_format import THINK_CLOSE, closed_block
 
-MEMORY = 256  # reasonings of each side; the demo writes 72 an update
-EMPTY_SHARE = 0.25  # of the borrowed blocks: no reasoning at all
+MEMORY = 256  # completions of each side; the demo writes 72 an update
+EMPTY_SHARE = 0.2  # of the borrowed blocks: no reasoning at all
+TAIL_SHARE = 0.4  # of the others: their last lines alone
+OPENING_SHARE = 0.3  # of all: the answer is begun, too
+MOST_WORDS = 6  # of that beginning
 
 
 class CrossPlay:
-    """Reasonings of the last updates, by side (harmful prompts or not); decides which groups borrow which.
+    """Completions of the last updates, by side (harmful prompts or not); decides which groups borrow which.
 
     All draws come from the seed and the place (generation, group), so that processes that share a group agree;
     `add` must be given the same on all of them.
@@ -29,36 +33,44 @@ class CrossPlay:
 
     def __init__(self, share: float, seed: int) -> None:
         self.share, self.seed = share, seed
-        self.sides: dict[bool, deque[tuple[str, str]]] = {
+        self.sides: dict[bool, deque[tuple[str, str, str]]] = {
             True: deque(maxlen=MEMORY),
             False: deque(maxlen=MEMORY),
         }
 
-    def add(self, found: Iterable[tuple[str, str, str]]) -> None:
-        """(category, question, reasoning) of completions that the policy wrote on its own."""
-        for category, question, reasoning in found:
-            self.sides[category == "harmful"].append((question, reasoning))
+    def add(self, found: Iterable[tuple[str, str, str, str]]) -> None:
+        """(category, question, reasoning, answer) of completions that the policy wrote on its own."""
+        for category, question, reasoning, answer in found:
+            self.sides[category == "harmful"].append((question, reasoning, answer))
 
     def put(self, row: dict[str, Any], generation: int, group: int) -> dict[str, Any]:
-        """The row, or the row behind a closed block that was written for a prompt of the other side."""
-        rng = random.Random(f"{self.seed}:cross:{generation}:{group}")  # noqa: S311
+        """The row, or in an update of cross-play the row behind what was written for a prompt of the other side."""
         others = self.sides[row["category"] != "harmful"]
-        if rng.random() >= self.share or row["prefill"] or not others:
+        if not others or random.Random(f"{self.seed}:cross:{generation}").random() >= self.share:  # noqa: S311
             return row
-        empty = rng.random() < EMPTY_SHARE
-        block = closed_block("" if empty else rng.choice(others)[1])
-        return row | {"prompt": row["prompt"] + block, "prefill": block}
+        rng = random.Random(f"{self.seed}:cross:{generation}:{group}")  # noqa: S311
+        _, reasoning, answer = rng.choice(others)
+        if rng.random() < EMPTY_SHARE:
+            reasoning = ""
+        elif rng.random() < TAIL_SHARE:
+            lines = reasoning.splitlines(keepends=True)
+            reasoning = "".join(lines[-rng.randint(1, max(1, len(lines) - 1)) :])
+        block = closed_block(reasoning)
+        if rng.random() < OPENING_SHARE:
+            block += " ".join(answer.split()[: rng.randint(1, MOST_WORDS)])
+        prompt = row["prompt"].removesuffix(row["prefill"])
+        return row | {"prompt": prompt + block, "prefill": block}
 
     def state(self) -> dict[str, list[list[str]]]:
         """For the checkpoint; JSON."""
         return {
-            name: [list(pair) for pair in self.sides[side]]
+            name: [list(texts) for texts in self.sides[side]]
             for name, side in (("harmful", True), ("other", False))
         }
 
     def restore(self, state: dict[str, Sequence[Sequence[str]]]) -> None:
         for name, side in (("harmful", True), ("other", False)):
-            self.sides[side] = deque(((q, z) for q, z in state[name]), maxlen=MEMORY)
+            self.sides[side] = deque(((q, z, a) for q, z, a in state[name]), maxlen=MEMORY)
 
 
 def borrowed(row: dict[str, Any]) -> bool:

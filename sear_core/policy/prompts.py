@@ -86,7 +86,7 @@ def training_rows(
     rng = random.Random(f"{seed}:recap")  # noqa: S311
     rows, harmful, prefilled = [], 0, 0
     for index in balanced_order([row["category"] for row in kept], length, seed, harmful_share):
-        row, prefill = kept[index], ""
+        row, prefill = kept[index], kept[index].get("prefill") or ""
         if row["category"] == "harmful":
             harmful += 1
             if recap_share * harmful - prefilled >= 1:

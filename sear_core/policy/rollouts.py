@@ -103,7 +103,9 @@ def score_rollout(
     good = [n for n, sample in enumerate(samples) if sample.completion.well_formed]
     questions = [row["question"] for row in rows]
     if coherence is not None:
-        lowest = coherence.lowest([own_context(rows[n]) for n in good], [ids[n] for n in good])
+        lowest = coherence.lowest(
+            [own_context(rows[n]) for n in good], [_as_begun(rows[n], ids[n], tokenizer) for n in good]
+        )
         for n, value in zip(good, lowest, strict=True):
             if value < coherence_floor:
                 samples[n] = _without_steps(samples[n], rows[n], ids[n], tokenizer)
@@ -217,7 +219,7 @@ def _take_apart(
     body = ids[:-1] if ended else ids
     text = decode_ids(tokenizer, body)
     prefill = row.get("prefill") or ""
-    completion = parse_completion(prefill + text, ended)
+    completion = parse_completion((closed_block("") if borrowed(row) else prefill) + text, ended)
     if completion.well_formed and not set(body).isdisjoint(tokenizer.all_special_ids):
         # a role marker inside is no coherent text
         completion = Completion(completion.reasoning, completion.answer, completion.close, ended, False)
@@ -236,6 +238,14 @@ def own_context(row: dict[str, Any]) -> str:
     if not borrowed(row):
         return row["prompt"]
     return row["prompt"].removesuffix(row["prefill"]) + closed_block("")
+
+
+def _as_begun(row: dict[str, Any], ids: list[int], tokenizer: Any) -> list[int]:
+    """The ids, or behind a forced opening of the answer those of the same text at the beginning of a line."""
+    if not borrowed(row) or row["prefill"].endswith("\n"):
+        return ids
+    text = decode_ids(tokenizer, ids)
+    return tokenizer(text.lstrip(), add_special_tokens=False)["input_ids"] or ids
 
 
 def _without_steps(sample: _Sample, row: dict[str, Any], ids: list[int], tokenizer: Any) -> _Sample:

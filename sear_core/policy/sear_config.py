@@ -44,7 +44,8 @@ class SEARConfig(GRPOConfig):
     # safeguards, all off by default but the warning
     loss_per_player: bool = False  # each player's loss is a mean over its own tokens
     resample_dead_groups: int = 0  # extra generations at most, each for all groups still dead (resampling.py)
-    cross_play: float = 0.0  # share of groups that answer behind another prompt's reasoning (cross_play.py)
+    cross_play: float = 0.0  # share of updates that answer behind other prompts' completions (cross_play.py)
+    category_balance: bool = False  # the category that is answered worst weighs most (balance.py)
     validate_every: int = 0  # updates; the best checkpoint is kept (validation.py)
     validate_swapped: bool = False  # also behind the reasoning of a prompt of the other side
     weight_averaging: float = 0.0  # decay per update of an exponential mean of the weights (averaging.py)
@@ -81,6 +82,10 @@ class SEARConfig(GRPOConfig):
             if self.loss_per_player:
                 raise InputError(
                     "player_scale = 'group' leaves TRL's advantages as they are; loss_per_player does not"
+                )
+            if self.category_balance:
+                raise InputError(
+                    "player_scale = 'group' leaves TRL's advantages as they are; category_balance does not"
                 )
             if self.credit != "answer":
                 raise InputError(

@@ -32,6 +32,7 @@ from sear_core.policy.advantages import (
     token_advantages,
 )
 from sear_core.policy.averaging import WeightAverage, load_trainable
+from sear_core.policy.balance import CategoryBalance
 from sear_core.policy.collapse import CollapseWatch, statistics
 from sear_core.policy.cross_play import CrossPlay, borrowed
 from sear_core.policy.process_rewards import HarmModelReward, ProcessReward
@@ -89,6 +90,7 @@ class SEARTrainer(GRPOTrainer):
         self.average: WeightAverage | None = None
         self.generations = 0
         self.cross = CrossPlay(args.cross_play, args.seed) if args.cross_play else None
+        self.balance = CategoryBalance() if args.category_balance else None
         self.safeguards = Safeguards(self, Path(str(args.output_dir)) / BEST_FILE)
         self.add_callback(self.safeguards)
         if args.resample_dead_groups:
@@ -198,6 +200,10 @@ class SEARTrainer(GRPOTrainer):
             advantages = output["advantages"].unsqueeze(1).expand(-1, width).contiguous()
         else:
             explored = [CATEGORIES.index(name) for name in EXPLORE_ON[self.args.explore_on]]
+            balance: torch.Tensor | float = 1.0
+            if self.balance is not None and mode == "train":
+                balance = self.balance.weights(everyone.category, everyone.reward)
+                metrics |= {f"utility/{name}": value for name, value in self.balance.means.items()}
             answers, steps = player_advantages(
                 everyone.reward,
                 everyone.values,
@@ -207,6 +213,7 @@ class SEARTrainer(GRPOTrainer):
                 group_size=group_size,
                 scale=self.player_scale,
                 update=mode == "train",
+                balance_N=balance,
             )
             metrics["advantage/answer_mean"] = answers.mean().item()
             metrics["advantage/answer_std"] = answers.std(correction=0).item()
@@ -242,7 +249,7 @@ class SEARTrainer(GRPOTrainer):
         self.cross.add(
             gather_object(
                 [
-                    (row["category"], row["question"], row["prefill"] + text.split(THINK_CLOSE)[0])
+                    (row["category"], row["question"], *(row["prefill"] + text).split(THINK_CLOSE))
                     for row, text, good in zip(rows, texts, rollout.well_formed.tolist(), strict=True)
                     if good and not borrowed(row)
                 ]
@@ -333,6 +340,7 @@ class SEARTrainer(GRPOTrainer):
                 "kl": self._kl if math.isfinite(self._kl) else None,
                 "curve": self.safeguards.curve,
                 "best": self.safeguards.best,
+                "utilities": None if self.balance is None else self.balance.means,
                 "cross": None if self.cross is None else self.cross.state(),
             }
             (folder / STATE_FILE).write_text(json.dumps(state))
@@ -346,6 +354,8 @@ class SEARTrainer(GRPOTrainer):
             self.watch.restore(state["watch"])
             if self.cross is not None and state.get("cross"):
                 self.cross.restore(state["cross"])
+            if self.balance is not None and state.get("utilities"):
+                self.balance.means = state["utilities"]
             self._kl = math.nan if state["kl"] is None else state["kl"]
             self.safeguards.curve, self.safeguards.best = state["curve"], state["best"]
             if state["best"] is not None and self.is_world_process_zero():

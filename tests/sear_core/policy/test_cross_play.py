@@ -33,35 +33,55 @@ def row(category, prefill=""):
 
 def filled(share=0.5, seed=0):
     play = CrossPlay(share, seed)
-    play.add([("harmful", "h", "plan it"), ("harmless", "n", "help"), ("ambiguous", "a", "it is a thing")])
+    play.add([
+        ("harmful", "h", "ask\nplan it\n", "\nNo."),
+        ("harmless", "n", "help\n", "\nSure. Begin."),
+        ("ambiguous", "a", "it is a thing\n", "\nYes."),
+    ])  # fmt: skip
     return play
 
 
-def test_a_group_borrows_one_block_of_the_other_side_or_an_empty_one():
-    play, found = filled(), {}
-    for category in ("harmful", "harmless", "ambiguous"):
-        rows = [play.put(row(category), 0, group) for group in range(400)]
-        assert rows == [
-            play.put(row(category), 0, group) for group in range(400)
-        ]  # every process, every member
-        blocks = {r["prefill"] for r in rows}
-        assert all(r["prompt"] == f"<{category}>{r['prefill']}" for r in rows)
-        found[category] = blocks, sum(borrowed(r) for r in rows) / 400
-    assert found["harmful"][0] == {"", closed_block(""), closed_block("help"), closed_block("it is a thing")}
-    assert found["harmless"][0] == found["ambiguous"][0] == {"", closed_block(""), closed_block("plan it")}
-    for _, share in found.values():
-        assert share == pytest.approx(0.5, abs=0.08)  # three standard errors of 400
+def test_in_a_share_of_the_updates_every_group_borrows_of_the_other_side():
+    play, updates = filled(), []
+    openings = {
+        "help": ("", "Sure.", "Sure. Begin."),
+        "it is a thing": ("", "Yes."),
+        "": ("", "Yes.", "Sure.", "Sure. Begin."),
+    }
+    possible = {
+        "harmful": {closed_block(z) + opening for z, all_of in openings.items() for opening in all_of},
+        "harmless": {closed_block(z) + o for z in ("ask\nplan it", "plan it", "") for o in ("", "No.")},
+    }
+    for update in range(400):
+        found = {c: [play.put(row(c), update, group) for group in range(12)] for c in ("harmful", "harmless")}
+        assert found["harmful"] == [
+            play.put(row("harmful"), update, group) for group in range(12)
+        ]  # every process
+        borrowing = {borrowed(r) for rows in found.values() for r in rows}
+        assert len(borrowing) == 1
+        updates.append(borrowing.pop())
+        if updates[-1]:
+            for category, rows in found.items():
+                assert all(r["prompt"] == f"<{category}>{r['prefill']}" for r in rows)
+                assert {r["prefill"] for r in rows} <= possible[category]
+    assert sum(updates) / 400 == pytest.approx(0.5, abs=0.08)  # three standard errors
+    for category, blocks in possible.items():
+        assert {play.put(row(category), 1, g)["prefill"] for g in range(900)} in ({""}, blocks)
+        assert any({play.put(row(category), u, g)["prefill"] for g in range(900)} == blocks for u in range(9))
 
 
-def test_nothing_is_borrowed_before_the_other_side_has_written_or_where_a_prefill_stands():
+def test_nothing_is_borrowed_before_the_other_side_has_written():
     assert CrossPlay(0.9, 0).put(row("harmful"), 0, 0) == row("harmful")
-    play = filled(share=0.99)
-    assert play.put(row("harmful", "first\n"), 0, 0) == row("harmful", "first\n")
+
+
+def test_in_an_update_of_cross_play_a_prefill_of_the_rows_own_gives_way():
+    found = filled(share=0.99).put(row("harmful", "first\n"), 0, 0)
+    assert borrowed(found) and found["prompt"] == f"<harmful>{found['prefill']}"
 
 
 def test_memory_is_bounded_and_survives_a_checkpoint():
     play = filled()
-    play.add(("harmful", f"q{n}", f"z{n}") for n in range(2 * MEMORY))
+    play.add(("harmful", f"q{n}", f"z{n}\n", f"a{n}") for n in range(2 * MEMORY))
     again = CrossPlay(0.5, 0)
     again.restore(json.loads(json.dumps(play.state())))
     assert len(again.sides[True]) == MEMORY and again.sides == play.sides
@@ -75,12 +95,13 @@ def test_behind_a_borrowed_block_the_answer_player_alone_is_paid(policy, scorers
     tokenizer = AutoTokenizer.from_pretrained(policy.path)
     question = policy.prompts[0]["prompt"]
     block = closed_block("bad plan.\nbad way.")
+    begun = block + "Yes. First"
     rows = [
         {"prompt": render_prompt(tokenizer, question, prefill), "question": question, "category": "harmful",
          "prefill": prefill}
-        for prefill in (block, "")
+        for prefill in (block, "", begun)
     ]  # fmt: skip
-    texts = ["No.", "bad plan.\nbad way.\n</think>\nNo."]
+    texts = ["No.", "bad plan.\nbad way.\n</think>\nNo.", " No."]
     ids = [
         tokenizer(text, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for text in texts
     ]
@@ -89,9 +110,9 @@ def test_behind_a_borrowed_block_the_answer_player_alone_is_paid(policy, scorers
         helpfulness=scorers["helpfulness"], process_reward=HarmModelReward(scorers["harm"]), max_steps=4,
         reference_refusal="No, sorry.", safe_snap=0.9, coherent_from=0.0,
     )  # fmt: skip
-    assert rollout.borrowed.tolist() == [True, False]
+    assert rollout.borrowed.tolist() == [True, False, True]
     assert players[0] == [ANSWER] * len(ids[0]) and 0 in players[1]
-    assert rollout.reward.tolist() == [1.0, 1.0]  # 1 - .05, snapped
+    assert rollout.reward.tolist() == [1.0, 1.0, 1.0]  # 1 - .05, snapped: what was forced is not judged
     assert rollout.values[0].isnan().all() and rollout.values[1][0] == 0
     assert math.isnan(rollout.explored[0]) and not rollout.unscorable.any()
     own = rollout.own()
@@ -121,9 +142,7 @@ def test_a_resumed_run_borrows_what_the_whole_one_does(policy, scorers, tmp_path
     shares = [
         e["cross_play/share"] for e in json.loads((tmp_path / "a/history.json").read_text()) if "lambda" in e
     ]
-    assert shares[0] == 0 and any(
-        0 < share < 1 for share in shares[1:]
-    )  # nothing is there to borrow at first
+    assert shares[0] == 0 and set(shares) == {0, 1}  # nothing is there to borrow at first
 
 
 def test_a_share_of_one_is_refused(policy, scorers, tmp_path):

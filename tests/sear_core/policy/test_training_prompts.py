@@ -51,3 +51,10 @@ def test_half_of_the_harmful_prompts_are_prefilled_with_harmful_reasoning(tokeni
     assert all(row["prompt"].endswith("<think>\n") for row in result if not row["prefill"])
     with pytest.raises(InputError, match="recap_share > 0 needs"):
         rows(tokenizer, recap_share=0.5)
+
+
+def test_a_rows_own_prefill_begins_its_completion(tokenizer):
+    prompts = [{"prompt": f"p{n}", "category": "harmful", "prefill": "so.\n" if n else ""} for n in range(2)]
+    found, _ = training_rows(tokenizer, prompts, length=2, seed=0, max_prompt_length=40)
+    assert {row["question"]: row["prefill"] for row in found} == {"p0": "", "p1": "so.\n"}
+    assert all(row["prompt"].endswith("<think>\n" + row["prefill"]) for row in found)
