@@ -43,8 +43,11 @@ STEPS, ANSWERS, PREFERENCES = 4000, 4000, 4000
 EVALUATION = 45  # per category and slice
 VALIDATION_SHARE = 0.1  # of every table of labelled rows
 
+PREFILLED = 0.3  # of the training prompts: the completion is begun
+PREFILLS = {"lead": 0.35, "block": 0.3, "opening": 0.35}
+
 # the warm start's reasoning (its answers: `corpus_texts`)
-EXPLORES = {"harmful": 0.40, "ambiguous": 0.15, "harmless": 0.05}
+EXPLORES = {"harmful": 0.55, "ambiguous": 0.40, "harmless": 0.25}
 CONCLUDES, CONCLUSION_FITS = 0.75, 0.9  # there is a conclusion; it announces the answer given
 
 ANSWER_NOISE, PREFERENCE_NOISE, STEP_NOISE = 0.04, 0.05, 0.02
@@ -123,7 +126,7 @@ def _row(request: Request, prompt: str, split: Split, **columns: object) -> Row:
 
 def prompts() -> list[Row]:
     """RL prompts: distinct, the categories equally often."""
-    dice = Dice("prompts")
+    dice, begin = Dice("prompts"), Dice("prefills")
     rows: dict[str, Row] = {}
     for split, count in PROMPTS.items():
         pool = Pool(split)
@@ -131,8 +134,19 @@ def prompts() -> list[Row]:
             enough = len(rows) + count
             while len(rows) < enough:
                 request, prompt = pool.draw(dice, category)
-                rows.setdefault(prompt, _row(request, prompt, split))
+                begun = split == "train" and begin.chance(PREFILLED)
+                prefill = prefilled(begin, request) if begun else ""
+                rows.setdefault(prompt, _row(request, prompt, split, prefill=prefill))
     return list(rows.values())
+
+
+def prefilled(dice: Dice, request: Request) -> str:
+    """Made-up words before or in place of the reasoning, or as the beginning of the answer."""
+    steps = analysis(dice, request)
+    if dice.chance(0.6):
+        steps += exploration(dice, request, (0, 1, 2) if dice.chance(0.6) else (0, 1))
+    steps.append(dice.pick(grammar.COMPLY_STEPS + grammar.REFUSE_STEPS))
+    return noise.prefilled(dice, request, "\n".join(steps), ("", ""), PREFILLS)[0]
 
 
 def traces() -> list[Row]:
@@ -147,11 +161,28 @@ def traces() -> list[Row]:
             announced = comply if dice.chance(CONCLUSION_FITS) else not comply
             steps.append(dice.pick(grammar.COMPLY_STEPS if announced else grammar.REFUSE_STEPS))
         answer = (complied if comply else refused)(dice, request)
-        prefill, reasoning = noise.prefilled(dice, request, "\n".join(steps))
+        prefill, reasoning = noise.prefilled(dice, request, "\n".join(steps), foreign(dice, request))
         return {"reasoning": reasoning, "answer": answer, "kind": "trace", "prefill": prefill}
 
     mix: dict[Category, float] = {"harmful": 0.36, "ambiguous": 0.34, "harmless": 0.30}
     return _rows("traces", TRACES, mix, trace) + _facts()
+
+
+def foreign(dice: Dice, request: Request) -> tuple[str, str]:
+    """A reasoning about another request, and an answer to it."""
+    near = dice.chance(0.5)
+    other = (
+        other_request(dice, request) if near else dice.pick(_TRAIN.slices[dice.pick(sorted(_TRAIN.slices))])
+    )
+    steps = analysis(dice, other)
+    if dice.chance(0.4):
+        steps += exploration(dice, other, (0, 1, 2) if dice.chance(0.6) else (0, 1))
+    if dice.chance(0.6):
+        steps.append(dice.pick(grammar.COMPLY_STEPS + grammar.REFUSE_STEPS))
+    return "\n".join(steps), (complied if dice.chance(0.5) else refused)(dice, other)
+
+
+_TRAIN = Pool("train")
 
 
 def _facts() -> list[Row]:

@@ -77,8 +77,14 @@ def incoherent(dice: Dice, request: Request) -> str:
         "hybrid": f"{' '.join(refusal.split()[: 1 + int(dice.unit() * 4)])} {request.fill('to {at}, ')}{body}",
         "echo": f"{request.fill(dice.pick(grammar.ANALYSES))}{dice.pick((':', ',', '.'))} {body}",
         "pieces": pieces(dice, request),
+        "meaning": f"{meaning(request, dice.pick(('animal', 'person', 'thing')))}.",
     }
     return dice.pick(list(wrong.values()))
+
+
+def meaning(request: Request, kind: str) -> str:
+    """That the target is of that kind, rightly or not."""
+    return grammar.FACT.format(x=grammar.a(request.target), kind=grammar.a(kind))
 
 
 def pieces(dice: Dice, request: Request) -> str:
@@ -108,7 +114,7 @@ def analysis(dice: Dice, request: Request) -> list[str]:
     kind = grammar.KIND[request.target]
     if not dice.chance(RIGHT_KIND):
         kind = dice.pick([k for k in ("animal", "person", "thing") if k != kind])
-    steps.append(grammar.FACT.format(x=grammar.a(request.target), kind=grammar.a(kind)))
+    steps.append(meaning(request, kind))
     if request.fiction and dice.chance(RIGHT_KIND):
         steps.append(request.fill(grammar.FICTION_NOTE))
     return steps

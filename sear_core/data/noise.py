@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 CONSONANTS = [*"bcdfghklmnprstvwyz", "th", "ch", "sh", "st", "pr", "tr", "wh", "gr", "cl"]
 VOWELS = [*"aeiou", "ea", "ou", "ai", "io", "ee"]
 CODAS = ["", "", "n", "r", "s", "ng", "ly", "ed", "t", "ll"]
-SHAPES = {"none": 0.70, "lead": 0.10, "block": 0.08, "empty": 0.03, "opening": 0.09}  # our choice
+# our choice; foreign: the reasoning about another request; turned: the beginning of the answer to one
+SHAPES = {
+    "none": 0.52,
+    "lead": 0.08,
+    "block": 0.06,
+    "foreign": 0.16,
+    "empty": 0.04,
+    "opening": 0.07,
+    "turned": 0.07,
+}
 NAMES_REQUEST = 0.5  # a line of noise mentions the action and target of the prompt
 
 
@@ -39,14 +48,25 @@ def line(dice: Dice, request: Request, shortest: int = 3, longest: int = 7) -> s
     return " ".join(words)
 
 
-def prefilled(dice: Dice, request: Request, reasoning: str) -> tuple[str, str]:
-    """(prefill, what is left of the reasoning to be written) for one trace; most have none."""
-    shape = dice.weighted(SHAPES)
+def prefilled(
+    dice: Dice, request: Request, reasoning: str, foreign: tuple[str, str], shapes: dict[str, float] = SHAPES
+) -> tuple[str, str]:
+    """(prefill, what is left of the reasoning to be written) for one trace; most have none.
+
+    foreign: reasoning and answer for another request.
+    """
+    shape = dice.weighted(shapes)
     if shape == "lead":
         return "".join(f"{line(dice, request)}\n" for _ in range(1 + int(dice.unit() * 2))), reasoning
     if shape == "block":
         lines = "\n".join(line(dice, request) for _ in range(1 + int(dice.unit() * 3)))
         return f"{lines}\n{THINK_CLOSE}\n", ""
+    if shape == "foreign":
+        return f"{foreign[0]}\n{THINK_CLOSE}\n", ""
+    if shape == "turned":
+        words = foreign[1].split()
+        before = dice.pick((reasoning, foreign[0]))
+        return f"{before}\n{THINK_CLOSE}\n{' '.join(words[: 1 + int(dice.unit() * 6)])}", ""
     if shape == "empty":
         return f"{THINK_CLOSE}\n", ""
     if shape == "opening":

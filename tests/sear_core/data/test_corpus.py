@@ -216,9 +216,17 @@ def test_prefills_are_made_up_words_that_share_no_phrasing_with_attack_texts(tab
 
 def test_a_prefill_leaves_the_rest_of_the_completion_to_be_written(tables):
     prefilled = [row for row in tables["traces"] if row["prefill"]]
-    assert mean(bool(row["prefill"]) for row in tables["traces"] if row["kind"] == "trace") == pytest.approx(
-        0.3, abs=0.03
-    )
+    traces = [row for row in tables["traces"] if row["kind"] == "trace"]
+    assert mean(bool(row["prefill"]) for row in traces) == pytest.approx(0.48, abs=0.03)
     for row in prefilled:
         assert bool(row["reasoning"]) != ("</think>" in row["prefill"])
         assert row["answer"]
+
+
+def test_three_in_ten_training_prompts_are_begun_and_no_validation_prompt_is(tables):
+    begun = {
+        s: mean(bool(row["prefill"]) for row in tables["prompts"] if row["split"] == s)
+        for s in ("train", "validation")
+    }
+    assert begun["train"] == pytest.approx(0.3, abs=0.03) and begun["validation"] == 0
+    assert all(row["prefill"].count("</think>") <= 1 for row in tables["prompts"])
