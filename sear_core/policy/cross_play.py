@@ -20,8 +20,8 @@ from sear_core.chat_format import THINK_CLOSE, closed_block
 MEMORY = 256  # completions of each side; the demo writes 72 an update
 EMPTY_SHARE = 0.2  # of the borrowed blocks: no reasoning at all
 TAIL_SHARE = 0.4  # of the others: their last lines alone
-OPENING_SHARE = 0.5  # of all: the answer is begun, too
-MOST_WORDS = 6  # of that beginning
+OPENING_SHARE = 0.3  # of all: the answer is begun, too
+MOST_WORDS = 4  # of that beginning
 
 
 class CrossPlay:
