@@ -138,8 +138,10 @@ class PipelineConfig(Section):
             raise ValueError(f"arm.{arm}: {say(error, PolicyConfig)}") from None
 
     def shaping(self) -> dict[str, Any]:
-        """All that shapes the results: the config without INFRASTRUCTURE."""
-        return self.model_dump(mode="json", exclude=INFRASTRUCTURE)
+        """All that shapes the results: the config without INFRASTRUCTURE and the number of shards."""
+        return self.model_dump(
+            mode="json", exclude={**dict.fromkeys(INFRASTRUCTURE, True), "evaluation": {"shards"}}
+        )
 
     @property
     def sha256(self) -> str:

@@ -47,7 +47,8 @@ def plan(
     steps, seed = settings.policy.max_steps, settings.seed
     if model is not None:
         options = ModelConfig.model_validate({k: v for k, v in model.items() if k != "label"})
-        last = [evaluation.external_stage(slug(model["label"]), settings.evaluation, options, seed, steps)]
+        whole = evaluation.external_stage(slug(model["label"]), settings.evaluation, options, seed, steps)
+        last = evaluation.sharded(whole, settings.evaluation.shards)
     else:
         last = [
             evaluation.rejudge_stage(slug(arm), settings.evaluation, Path(path), steps)
@@ -58,7 +59,8 @@ def plan(
     for stage in reversed(dag):
         if stage.name in needed:
             needed.update(stage.needs)
-    return [*(stage for stage in dag if stage.name in needed), *last], [stage.name for stage in last]
+    names = [stage.name for stage in last if not stage.shard_of]
+    return [*(stage for stage in dag if stage.name in needed), *last], names
 
 
 @flow(name="sear evaluate", validate_parameters=False, persist_result=False)

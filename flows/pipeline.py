@@ -3,6 +3,7 @@
 version ─► prepare ─► validate ─┬─► warm_start ─┬─► policy.<arm> ─► evaluation.<arm> ─┐
                                 └─► reward_model┘   (warm start)  ─► evaluation.sft ──┴─► compare ─┬─► report
                                                                                                    └─► register
+With `evaluation.shards` there are stages generation.<arm>.<phase>.<shard> in front of evaluation.<arm>.
 """
 
 from __future__ import annotations
@@ -38,14 +39,13 @@ def stages(config: PipelineConfig, tracking_uri: str = "sqlite:///") -> list[Sta
         reward_model.stage(config.reward_model, seed),
     ]
     dag += [policy.stage(arm, config.policy_of(arm), config.warm_start.model, seed) for arm in rl_arms]
-    dag += [
-        evaluation.stage(
+    for arm in arms:
+        whole = evaluation.stage(
             arm, config.evaluation, config.warm_start.model, seed,
             model="warm_start" if arm == SFT else f"policy.{arm}",
             policy=config.policy if arm == SFT else config.policy_of(arm),
-        )
-        for arm in arms
-    ]  # fmt: skip
+        )  # fmt: skip
+        dag += evaluation.sharded(whole, config.evaluation.shards)
     dag += [
         evaluation.champion_stage(config.evaluation, config.warm_start.model, seed, config.policy.max_steps,
                                   config.experiment, config.gate.candidate),
@@ -86,8 +86,12 @@ def merge(dags: Iterable[list[Stage]]) -> tuple[list[Node], list[dict[str, str]]
 
 
 def select(dag: list[Stage], name: str, flag: str) -> list[Stage]:
-    """The stages a name means: itself, or `policy` for every `policy.<arm>`."""
-    found = [stage for stage in dag if stage.name == name or stage.name.startswith(f"{name}.")]
+    """The stages a name means: itself, or `policy` for every `policy.<arm>`; an evaluation with its shards."""
+    found = [
+        stage
+        for stage in dag
+        if any(own == name or own.startswith(f"{name}.") for own in (stage.name, stage.shard_of))
+    ]
     if not found:
         raise InputError(
             f"{flag} {name!r}: no such stage; there are: " + ", ".join(stage.name for stage in dag)

@@ -408,6 +408,7 @@ class EvaluationConfig(Section):
     reasoning_harmlessness: bool = False  # the share of reasonings without a harmful step, too
     limit: int | None = Field(None, gt=0)  # prompts per category, chosen by content hash
     batch_size: int = Field(128, gt=0)
+    shards: int = Field(1, ge=1, le=256)  # stages that share the generation, of every arm; shapes no result
     max_new_tokens: int = Field(96, gt=0)
     temperature: float = Field(0.0, ge=0)  # 0: greedy
     samples: int = Field(1, ge=1)

@@ -40,7 +40,7 @@ def _stage(
     needs_harm = ("reward_model",) if needs_harm_model(config.judge.kind) else ()
     return Stage(
         name=f"evaluation.{arm}", module=__name__, handle=EvalReport, compute=compute, state="outside_state",
-        section=config.model_dump(mode="json", exclude={"transcripts"}) | more,
+        section=config.model_dump(mode="json", exclude={"transcripts", "shards"}) | more,
         needs=tuple(dict.fromkeys((*needs, *needs_harm))),
         libraries=("training",), essential=ESSENTIAL, artifacts=ARTIFACTS, arm=arm, heavy=True,
     )  # fmt: skip
@@ -72,6 +72,32 @@ def rejudge_stage(label: str, config: EvaluationConfig, source: Path, max_steps:
     """A finished evaluation's directory, judged anew by the config's judge."""
     section = EvaluationConfig(judge=config.judge)
     return _stage(label, section, {"source": str(source), "max_steps": max_steps}, (), "compute_rejudge")
+
+
+def sharded(whole: Stage, shards: int) -> list[Stage]:
+    """An evaluation behind the stages that generate its completions side by side; of one shard: the evaluation alone.
+
+    Attacks may force the reasoning written without attack (sear_core/evaluation/asking.py), so they come after it.
+    """
+    if shards == 1:
+        return [whole]
+    attacked = any(whole.section[key] for key in ("attacks", "artifacts", "reasoning_use"))
+    dag: list[Stage] = []
+    before: tuple[str, ...] = ()
+    for phase in ("none", "attacks") if attacked else ("none",):
+        names = tuple(
+            f"generation.{whole.name.partition('.')[2]}.{phase}.{index}" for index in range(1, shards + 1)
+        )
+        dag += [
+            replace(
+                whole, name=name, handle=Handle, compute="compute_shard", essential=(), artifacts=(),
+                shard_of=whole.name, section=whole.section | {"shard": {"phase": phase, "index": index, "of": shards}},
+                needs=(*whole.needs, *before), unkeyed=before,
+            )
+            for index, name in enumerate(names, start=1)
+        ]  # fmt: skip
+        before = names
+    return [*dag, replace(whole, needs=(*whole.needs, *before), unkeyed=before)]
 
 
 def champion_stage(
@@ -135,14 +161,12 @@ def judge_of(job: Job) -> Any:
     return build_judge(config.kind, harm_model=harm, **config.options())
 
 
-def compute(job: Job) -> dict[str, Any]:
-    """Generate under every condition, judge, measure; completions are kept as Parquet."""
-    from sear_core.evaluation.evaluate import evaluate_model
+def asked_of(job: Job) -> dict[str, Any]:
+    """What the core is asked, as keyword arguments. What shards have generated is laid among the job's own chunks."""
     from sear_core.schema import read_table
 
-    section = {
-        key: value for key, value in job.section.items() if key not in ("judge", "suites", "model", "rewards")
-    }
+    others = ("judge", "suites", "model", "rewards", "shard", "reasoning_harmlessness", "max_steps")
+    section = {key: value for key, value in job.section.items() if key not in others}
     if "model" in job.section:
         model = dict(job.section["model"])
         path = model.pop("path")
@@ -150,10 +174,32 @@ def compute(job: Job) -> dict[str, Any]:
     else:
         trained = [handle for name, handle in job.inputs.items() if name.startswith("policy.")]
         path = str(Path((trained or [job.inputs["warm_start"]])[0].path) / "model")
+    for name, handle in job.inputs.items():
+        generated = Path(handle.path) / "chunks"
+        if name.startswith("generation.") and generated.is_dir():
+            shutil.copytree(generated, job.out / "chunks", dirs_exist_ok=True)
+    return section | {
+        "model_path": path, "suite_names": job.section["suites"], "chunks": job.out / "chunks",
+        "rows": read_table("evaluation", Path(job.inputs["prepare"].path) / "tables"),
+        "progress": lambda done, total, _: job.progress(done, total),
+    }  # fmt: skip
+
+
+def compute_shard(job: Job) -> dict[str, Any]:
+    """Generate a shard of the completions: batches, for the evaluation to put together."""
+    from sear_core.evaluation.asking import generate_shard
+
+    generate_shard(**job.section["shard"], **asked_of(job))
+    return {}
+
+
+def compute(job: Job) -> dict[str, Any]:
+    """Generate under every condition, judge, measure; completions are kept as Parquet."""
+    from sear_core.evaluation.evaluate import evaluate_model
+
     metrics = evaluate_model(
-        model_path=path, out=job.out, judge=judge_of(job), suite_names=job.section["suites"],
-        rows=read_table("evaluation", Path(job.inputs["prepare"].path) / "tables"),
-        progress=lambda done, total, _: job.progress(done, total), **section,
+        out=job.out, judge=judge_of(job), max_steps=job.section["max_steps"],
+        reasoning_harmlessness=job.section["reasoning_harmlessness"], **asked_of(job),
     )  # fmt: skip
     if "rewards" in job.section:
         metrics = {**metrics, **_rewards(job)}

@@ -62,7 +62,7 @@ def launch(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
     Raises what the stage raised (InputError, StageFailed, a full disk), or StageFailed where its process died without a
     word. Whatever interrupts the wait stops the child and its descendants first.
     """
-    limited = context.limit(stage.name).timeout_minutes is not None
+    limited = context.limit(stage).timeout_minutes is not None
     if not limited and (not stage.heavy or context.launcher == "inprocess"):
         from tasks.stage import call_compute
 
@@ -97,7 +97,7 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
     fork = _fresh if multiprocessing.current_process().daemon else _fork
     start = fork if alone else _accelerate
     pid, poll = start(str(job_file), str(result_file))
-    minutes = context.limit(stage.name).timeout_minutes
+    minutes = context.limit(stage).timeout_minutes
     deadline = time.monotonic() + 60 * (math.inf if minutes is None else minutes)
     try:
         while (code := poll()) is None:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Stage:
     artifacts: tuple[str, ...] = ()  # files or folders of the output that MLflow keeps too
     arm: str = ""
     heavy: bool = False  # may run under a launcher, and goes on from what a broken-off try has left
+    unkeyed: tuple[str, ...] = ()  # needs that do a part of its work beforehand, and shape nothing of it
+    shard_of: str = ""  # the stage whose work it does a part of, on its section (and `shard`) and its inputs
 
     def as_json(self) -> dict[str, Any]:
         """For a worker; `from_json` reads it."""
@@ -81,7 +83,7 @@ class Stage:
         return Parts(
             stage=self.name,
             section=self.section,
-            inputs={name: inputs[name].md5 for name in self.needs} | outside,
+            inputs={name: inputs[name].md5 for name in self.needs if name not in self.unkeyed} | outside,
             code=code_fingerprint(self.module, self.resources),
             libraries=library_versions(*self.libraries),
         )
@@ -137,14 +139,21 @@ class RunContext:
     def store(self) -> Store:
         return Store(self.workspace.store, self.workspace.locks)
 
-    def limit(self, stage: str) -> StageLimits:
-        return self.limits.get(stage) or self.limits.get(stage.partition(".")[0]) or StageLimits()
+    def limit(self, stage: Stage) -> StageLimits:
+        name = stage.shard_of or stage.name
+        return self.limits.get(name) or self.limits.get(name.partition(".")[0]) or StageLimits()
 
 
 def lookup(stage: Stage, parts: Parts, store: Store, force: frozenset[str]) -> Lookup:
-    """The cached entry of a stage, verified; or why it must run."""
+    """The cached entry of a stage, verified; or why it must run. A shard of what is there is not needed."""
     if stage.name in force:
         return Lookup(None, "asked to run anew")
+    if stage.shard_of:
+        section = {key: value for key, value in parts.section.items() if key != "shard"}
+        whole = store.lookup(replace(parts, stage=stage.shard_of, section=section))
+        if whole.hit is not None:
+            handle = {key: whole.hit["handle"][key] for key in ("path", "md5", "run_id")}
+            return Lookup({"handle": handle}, f"{stage.shard_of} is there")
     found = store.lookup(parts)
     if found.hit is not None:
         try:
@@ -264,7 +273,7 @@ def with_retries(
     """`launch`, and again after a Transient failure as often as the stage's limits say."""
     from tasks.callbacks import forget_ended
 
-    tries = context.limit(stage.name).retries + 1
+    tries = context.limit(stage).retries + 1
     for number in range(1, tries + 1):
         forget_ended(job.out)
         try:

@@ -89,8 +89,9 @@ class Sent:
 class Attack:
     """A way to turn a row into what is sent; `unit` names what its strength counts (empty: it has none).
 
-    `rows` chooses, or brings, the rows that it is tried on, out of the suite's; None: all of them. A user's own
-    attack is an Attack too, named as `module:object` in the config.
+    `rows` chooses, or brings, the rows that it is tried on, out of the suite's; None: all of them. `keeps`: its
+    build is dear, looks at no reasoning, and keeps what it finds in the tools' folder: shards of an evaluation search
+    for it side by side. A user's own attack is an Attack too, named as `module:object` in the config.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Attack:
     default: int | None = None  # the strength that None stands for, where that is a number
     most: int | None = None  # the greatest strength that means anything
     rows: Callable[[Sequence[SuiteRow]], list[SuiteRow]] | None = None
+    keeps: bool = False
 
 
 def first_words(text: str, count: int) -> str:
@@ -207,7 +209,7 @@ ATTACKS: dict[str, Attack] = {
         ),
         Attack(
             "gcg", "a suffix found by greedy coordinate gradient on this very model", _gcg, unit="steps",
-            default=GCG_STEPS, rows=only_harmful,
+            default=GCG_STEPS, rows=only_harmful, keeps=True,
         ),
     )
 }  # fmt: skip

@@ -170,6 +170,15 @@ def _finished(tokenizer: Any, identifier: str, ids: list[int], ends: torch.Tenso
     return Generated(identifier, clean(text), ended, len(ids) if length is None else length + 1)
 
 
+def batches_of(tokenizer: Any, requests: Sequence[Request], batch_size: int) -> list[list[int]]:
+    """The places of each batch's requests, the longest texts first; a union of batches is cut into the same ones."""
+    if not requests:
+        return []
+    lengths = [len(ids) for ids in tokenizer([clean(r.text) for r in requests])["input_ids"]]
+    order = sorted(range(len(requests)), key=lambda place: (-lengths[place], requests[place].id))
+    return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+
+
 def generate(
     model: Any,
     tokenizer: Any,
@@ -189,13 +198,8 @@ def generate(
     are done.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lengths = (
-        [len(ids) for ids in tokenizer([clean(r.text) for r in requests])["input_ids"]] if requests else []
-    )
-    order = sorted(range(len(requests)), key=lambda place: (-lengths[place], requests[place].id))
     done: dict[int, Generated] = {}
-    for first in range(0, len(order), batch_size):
-        places = order[first : first + batch_size]
+    for places in batches_of(tokenizer, requests, batch_size):
         batch = [requests[place] for place in places]
         path = folder / f"{_chunk_key(batch, model_key, max_new_tokens, temperature)}.parquet"
         results = _read_chunk(path, batch)

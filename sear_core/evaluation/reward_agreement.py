@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from sear_core.chat_format import closed_block, render_prompt
-from sear_core.evaluation.evaluate import model_key
+from sear_core.evaluation.asking import model_key
 from sear_core.evaluation.generation import Request, clean, generate, row_seed
 from sear_core.evaluation.intervals import rate_interval
 from sear_core.evaluation.judges import Judge

@@ -1,5 +1,6 @@
 """A study whose heavy stages run on a local Dask cluster, and on local Ray: the table of one process.
 
+There its evaluations are in two shards each, and keep their keys.
 On both a worker is killed in the middle, so each also shows what that costs: its stage's retry, nothing else.
 """
 
@@ -43,6 +44,7 @@ group_size = 2
 max_completion_length = 10
 [evaluation]
 limit = 3
+batch_size = 4
 max_new_tokens = 10
 attacks = ["benign_hijack"]
 reasoning_use = false
@@ -127,6 +129,7 @@ def test_a_worker_killed_in_the_middle_costs_its_stage_a_retry_and_the_table_is_
         shutil.copytree(here[0] / ".sear" / "store" / name, root / ".sear" / "store" / name)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PREFECT_", "RAY_"))}
     arguments = ["--workers", "2", "--set", f"runner.kind={kind}", "--set", "runner.threads=1", "--json"]
+    arguments += ["--set", "evaluation.shards=2"]
     call = [sys.executable, "-m", "flows", "study", "--config", "study.toml", *arguments]
     with (root / "out.json").open("w") as out, (root / "err.txt").open("w") as err:
         called = subprocess.Popen(

@@ -2,15 +2,19 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import types
 
 import pyarrow.parquet as pq
 import pytest
 
 from sear_core.errors import InputError
+from sear_core.evaluation.asking import generate_shard
+from sear_core.evaluation.attacks import ATTACKS, Attack, Sent, only_harmful
 from sear_core.evaluation.evaluate import COMPLETIONS, evaluate_model, rejudge
 from sear_core.evaluation.generation import Generated, clean
 from sear_core.evaluation.judges import OracleJudge, RulesJudge, Verdict
@@ -308,3 +312,63 @@ def test_bad_input_is_refused_before_anything_is_written(model_path, tmp_path, c
     with pytest.raises(InputError, match=message):
         run(**{"model_path": model_path, "out": tmp_path / "out", **changes})
     assert not (tmp_path / "out").exists()
+
+
+class Search:
+    """An attack's dear search: counted, and kept."""
+
+    def __init__(self):
+        self.searched = 0
+
+    def __call__(self, given):
+        kept = given.tools.folder / given.row.id
+        if not kept.exists():
+            self.searched += 1
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(f"{given.row.prompt} kindly")
+        return Sent(kept.read_text())
+
+
+@pytest.mark.parametrize("shards", [2, 3])
+def test_shards_together_are_the_whole_evaluation_to_the_bit(model_path, tmp_path, monkeypatch, shards):
+    search = Search()
+    module = types.ModuleType("dear_attack")
+    module.DEAR = Attack("dear", "a search", search, rows=only_harmful, keeps=True)
+    monkeypatch.setitem(sys.modules, "dear_attack", module)
+    attacks = [name for name in ATTACKS if name != "gcg"] + ["dear_attack:DEAR"]
+    settings = SETTINGS | {"rows": suite(), "model_path": model_path, "attacks": attacks}
+    settings |= {"strengths": {"answer_prefill": [1]}, "max_new_tokens": 12}
+    whole = evaluate_model(**settings, out=tmp_path / "whole", judge=RulesJudge())
+    assert search.searched == 3  # a harmful row each
+
+    gathered = tmp_path / "gathered" / "chunks"
+    generated: list[dict[str, int]] = []
+    for phase in ("none", "attacks"):
+        before = shutil.copytree(gathered, tmp_path / phase) if gathered.exists() else None
+        for index in range(1, shards + 1):  # side by side: none sees another of its phase
+            steps: list[tuple[int, int, str]] = []
+            chunks = tmp_path / f"{phase}-{index}"
+            if before:
+                shutil.copytree(before, chunks)
+            generate_shard(
+                phase=phase, index=index, of=shards, chunks=chunks, **settings,
+                progress=lambda *step, steps=steps: steps.append(step),
+            )  # fmt: skip
+            assert steps[-1][0] == steps[-1][1]
+            generated.append({})
+            for path in chunks.rglob("*.parquet"):
+                if not (before and (before / path.relative_to(chunks)).exists()):
+                    generated[-1][str(path.relative_to(chunks))] = pq.read_metadata(path).num_rows
+            shutil.copytree(chunks, gathered, dirs_exist_ok=True)
+    names = [name for shard in generated for name in shard]
+    assert len(names) == len(set(names))  # nothing is generated twice
+    done = [sum(shard.values()) for shard in generated]
+    # 18 completions of `none`; of 5 attacks, a strength and 2 uses of reasoning 18 each, and 6 of the harmful rows
+    assert sum(done[:shards]) == 18 and sum(done[shards:]) == 8 * 18 + 6
+    assert max(done[shards:]) - min(done[shards:]) <= 8  # two batches of 4
+    assert search.searched == 6
+
+    monkeypatch.setattr("sear_core.evaluation.generation.generate_batch", None)  # all has been generated
+    merged = evaluate_model(**settings, out=gathered.parent, judge=RulesJudge())
+    assert merged == whole and files(gathered.parent) == files(tmp_path / "whole")
+    assert search.searched == 6
