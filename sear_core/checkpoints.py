@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 logger = logging.getLogger(__name__)
@@ -77,15 +78,33 @@ def write_manifest(folder: Path) -> None:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint under `folder`, or None. A damaged one is named in a warning and removed."""
+    """The newest whole checkpoint under `folder` that training can go on from, or None.
+
+    A damaged one is named in a warning and removed. One at the end of the training is passed over (`at_the_end`).
+    """
     found = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.name.split("-")[-1].isdigit()]
     for path in sorted(found, key=lambda path: int(path.name.split("-")[-1]), reverse=True):
         fault = damage(path)
         if not fault:
+            if at_the_end(path):
+                continue
             return str(path)
         logger.warning("%s: not gone on from: %s; the one before it is used", path, fault)
         shutil.rmtree(path)
     return None
+
+
+def at_the_end(folder: Path) -> bool:
+    """Whether a checkpoint stands at the last step of a training that ends within an epoch.
+
+    From there transformers' trainer would make one update too many: it looks behind an update only whether it is done.
+    """
+    file = folder / TRAINER_STATE_NAME
+    if not file.is_file():
+        return False
+    state = json.loads(file.read_text())
+    within = not math.isclose(state["epoch"], round(state["epoch"]), abs_tol=1e-9)
+    return within and state["global_step"] >= state["max_steps"]
 
 
 def damage(folder: Path) -> str:

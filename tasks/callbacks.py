@@ -1,34 +1,10 @@
-"""What stages add to transformers' trainers: a callback for curves and progress; which checkpoint not to go on from."""
+"""A trainer callback that logs curves to a stage's run and shows progress."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tasks.stage import Job
-
-
-def forget_ended(out: Path) -> list[Path]:
-    """Remove the checkpoints under `out` that stand at the last step of all; the one before is gone on from.
-
-    Where the training ends within an epoch, transformers' trainer makes one update too many after such a checkpoint: it
-    looks whether it is done behind an update only. Returns what was removed.
-    """
-    removed = []
-    for file in sorted(out.rglob("checkpoint-*/trainer_state.json")):
-        with suppress(
-            OSError, ValueError, KeyError, TypeError
-        ):  # a damaged one is found, and named, by its hashes
-            state = json.loads(file.read_text())
-            within = abs(state["epoch"] - round(state["epoch"])) > 1e-9
-            if within and state["global_step"] >= state["max_steps"]:
-                shutil.rmtree(file.parent)
-                removed.append(file.parent)
-    return removed
+from tasks.stage import Job
 
 
 def training_callback(job: Job, prefix: str = "") -> Any:

@@ -271,11 +271,8 @@ def with_retries(
     stage: Stage, job: Job, context: RunContext, launch: Callable[[Stage, Job, RunContext], dict[str, Any]]
 ) -> dict[str, Any]:
     """`launch`, and again after a Transient failure as often as the stage's limits say."""
-    from tasks.callbacks import forget_ended
-
     tries = context.limit(stage).retries + 1
     for number in range(1, tries + 1):
-        forget_ended(job.out)
         try:
             return launch(stage, job, context)
         except Transient as error:

@@ -73,6 +73,30 @@ def test_a_run_that_was_killed_twice_within_epochs_ends_as_one_that_was_not(trai
     assert history[0] == history[1]
 
 
+class KilledBehindTheLast(TrainerCallback):
+    def on_save(self, args, state, control, **_):
+        if state.global_step == state.max_steps:
+            raise KeyboardInterrupt
+
+
+# .75 of 4 steps an epoch are 3; checkpoints at 2 and, the last of all, at 3; or at 3 alone
+@pytest.mark.parametrize("save_every", [2, 3])
+@pytest.mark.parametrize("train", [warm_start, harm, helpfulness])
+def test_a_run_that_was_killed_behind_its_last_checkpoint_ends_as_one_that_was_not(
+    train, save_every, tmp_path
+):
+    options = {**TINY, "epochs": 0.75, "batch_size": 8, "learning_rate": 1e-2, "logging_steps": 1}
+    whole = train(tmp_path / "whole", **options, save_every=save_every)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", **options, save_every=save_every, callbacks=[KilledBehindTheLast()])
+    again = train(tmp_path / "cut", **options, save_every=save_every)
+    assert {k: v for k, v in again.items() if v == v} == {k: v for k, v in whole.items() if v == v}
+    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    history = [(tmp_path / name / "history.json").read_text() for name in ("whole", "cut")]
+    assert history[0] == history[1]
+
+
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, caplog):
     options = {**TINY, "epochs": 3, "batch_size": 8, "learning_rate": 1e-2, "save_every": 3}
     whole = warm_start(tmp_path / "whole", **options)

@@ -11,12 +11,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from transformers import TrainerCallback
 
 from sear_core.errors import InputError
-from sear_core.warm_start.training import train_warm_start
 from tasks import cache
-from tasks.callbacks import forget_ended
 from tasks.config import StageLimits
 from tasks.handles import ModelVersion
 from tasks.progress import Progress
@@ -245,31 +242,3 @@ def test_only_what_later_stages_read_decides_the_content_hash(tracked, toy):
 def test_what_could_not_be_scored_is_left_out_and_sections_are_flattened():
     assert finite({"a": 1, "b": float("nan"), "c": float("inf"), "d": "x"}) == {"a": 1.0}
     assert flat({"a": {"b": {"c": 1}}, "d": 2}) == {"a.b.c": 1, "d": 2}
-
-
-def test_training_killed_behind_its_last_checkpoint_ends_as_if_it_had_not_been(tmp_path):
-    """32 rows / 8 = 4 steps an epoch, of which .75 are 3; checkpoints at 2 and, the last of all, at 3."""
-    rows = [
-        {"id": str(i), "prompt": f"open box {i}?", "split": "train", "reasoning": f"{i % 3} opens",
-         "answer": "lift it", "kind": "trace"}
-        for i in range(32)
-    ]  # fmt: skip
-    options = {"vocab_size": 300, "hidden_size": 32, "layers": 1, "heads": 4, "max_positions": 128, "max_length": 64,
-               "epochs": 0.75, "batch_size": 8, "learning_rate": 1e-2, "save_every": 2, "logging_steps": 1}  # fmt: skip
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-
-    class Killed(TrainerCallback):
-        def on_save(self, args, state, control, **_):
-            if state.global_step == 3:
-                raise KeyboardInterrupt
-
-    expected = train_warm_start(rows=rows, out=whole, **options)
-    with pytest.raises(KeyboardInterrupt):
-        train_warm_start(rows=rows, out=cut, **options, callbacks=[Killed()])
-    assert [path.name for path in forget_ended(cut)] == ["checkpoint-3"]
-    assert forget_ended(cut) == []
-    found = train_warm_start(rows=rows, out=cut, **options)
-    assert {k: v for k, v in found.items() if v == v} == {k: v for k, v in expected.items() if v == v}
-    assert (cut / "model" / "model.safetensors").read_bytes() == (
-        whole / "model" / "model.safetensors"
-    ).read_bytes()
