@@ -33,15 +33,15 @@ class CrossPlay:
 
     def __init__(self, share: float, seed: int) -> None:
         self.share, self.seed = share, seed
-        self.sides: dict[bool, deque[tuple[str, str, str]]] = {
+        self.sides: dict[bool, deque[tuple[str, str]]] = {
             True: deque(maxlen=MEMORY),
             False: deque(maxlen=MEMORY),
         }
 
-    def add(self, found: Iterable[tuple[str, str, str, str]]) -> None:
-        """(category, question, reasoning, answer) of completions that the policy wrote on its own."""
-        for category, question, reasoning, answer in found:
-            self.sides[category == "harmful"].append((question, reasoning, answer))
+    def add(self, found: Iterable[tuple[str, str, str]]) -> None:
+        """(category, reasoning, answer) of completions that the policy wrote on its own."""
+        for category, reasoning, answer in found:
+            self.sides[category == "harmful"].append((reasoning, answer))
 
     def put(self, row: dict[str, Any], generation: int, group: int) -> dict[str, Any]:
         """The row, or in an update of cross-play the row behind what was written for a prompt of the other side."""
@@ -49,7 +49,7 @@ class CrossPlay:
         if not others or random.Random(f"{self.seed}:cross:{generation}").random() >= self.share:  # noqa: S311
             return row
         rng = random.Random(f"{self.seed}:cross:{generation}:{group}")  # noqa: S311
-        _, reasoning, answer = rng.choice(others)
+        reasoning, answer = rng.choice(others)
         if rng.random() < EMPTY_SHARE:
             reasoning = ""
         elif rng.random() < TAIL_SHARE:
@@ -70,7 +70,7 @@ class CrossPlay:
 
     def restore(self, state: dict[str, Sequence[Sequence[str]]]) -> None:
         for name, side in (("harmful", True), ("other", False)):
-            self.sides[side] = deque(((q, z, a) for q, z, a in state[name]), maxlen=MEMORY)
+            self.sides[side] = deque(((z, a) for z, a in state[name]), maxlen=MEMORY)
 
 
 def borrowed(row: dict[str, Any]) -> bool:

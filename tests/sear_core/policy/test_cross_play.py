@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, TrainerCallback
+from transformers import AutoTokenizer
 
 from sear_core.chat_format import closed_block, render_prompt
 from sear_core.errors import InputError
@@ -34,9 +34,9 @@ def row(category, prefill=""):
 def filled(share=0.5, seed=0):
     play = CrossPlay(share, seed)
     play.add([
-        ("harmful", "h", "ask\nplan it\n", "\nNo."),
-        ("harmless", "n", "help\n", "\nSure. Begin."),
-        ("ambiguous", "a", "it is a thing\n", "\nYes."),
+        ("harmful", "ask\nplan it\n", "\nNo."),
+        ("harmless", "help\n", "\nSure. Begin."),
+        ("ambiguous", "it is a thing\n", "\nYes."),
     ])  # fmt: skip
     return play
 
@@ -81,7 +81,7 @@ def test_in_an_update_of_cross_play_a_prefill_of_the_rows_own_gives_way():
 
 def test_memory_is_bounded_and_survives_a_checkpoint():
     play = filled()
-    play.add(("harmful", f"q{n}", f"z{n}\n", f"a{n}") for n in range(2 * MEMORY))
+    play.add(("harmful", f"z{n}\n", f"a{n}") for n in range(2 * MEMORY))
     again = CrossPlay(0.5, 0)
     again.restore(json.loads(json.dumps(play.state())))
     assert len(again.sides[True]) == MEMORY and again.sides == play.sides
@@ -119,15 +119,7 @@ def test_behind_a_borrowed_block_the_answer_player_alone_is_paid(policy, scorers
     assert own.reward.tolist() == [1.0] and not own.borrowed.any()
 
 
-class Stop(TrainerCallback):
-    """Dies in the third update, after the checkpoint of the second."""
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 3:
-            raise KeyboardInterrupt
-
-
-def test_a_resumed_run_borrows_what_the_whole_one_does(policy, scorers, tmp_path):
+def test_a_resumed_run_borrows_what_the_whole_one_does(policy, scorers, tmp_path, stop):
     def train(name, **more):
         return run_sear(
             model_path=policy.path, prompts=policy.prompts, out=tmp_path / name, **scorers, **OPTIONS, **more
@@ -135,7 +127,7 @@ def test_a_resumed_run_borrows_what_the_whole_one_does(policy, scorers, tmp_path
 
     metrics = train("a")
     with pytest.raises(KeyboardInterrupt):
-        train("b", callbacks=[Stop()])
+        train("b", callbacks=[stop])
     assert metrics == train("b")
     weights = [load_file(tmp_path / name / "model/model.safetensors") for name in "ab"]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
