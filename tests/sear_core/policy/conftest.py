@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from sear_core.chat_format import render_completion, render_prompt
 from sear_core.tiny_model import build_causal_lm, build_tokenizer
@@ -43,6 +44,18 @@ class StubHelpfulness:
 @pytest.fixture(scope="session")
 def scorers():
     return {"harm": StubHarm(), "helpfulness": StubHelpfulness()}
+
+
+@pytest.fixture
+def stop():
+    """A callback that dies in the third update: after the checkpoint of the second, where there is one."""
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 3:
+                raise KeyboardInterrupt
+
+    return Stop()
 
 
 @pytest.fixture(scope="session")

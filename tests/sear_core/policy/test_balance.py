@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainerCallback
 
 from sear_core.errors import InputError
 from sear_core.policy.balance import DECAY, FLOOR, CategoryBalance, utilities
@@ -48,15 +47,7 @@ def test_means_run_and_what_is_missing_or_unscorable_changes_nothing():
     assert not weights.isnan().any()
 
 
-class Stop(TrainerCallback):
-    """Dies in the third update, after the checkpoint of the second."""
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 3:
-            raise KeyboardInterrupt
-
-
-def test_a_resumed_run_weighs_as_the_whole_one_does(policy, scorers, tmp_path):
+def test_a_resumed_run_weighs_as_the_whole_one_does(policy, scorers, tmp_path, stop):
     def train(name, **more):
         return run_sear(
             model_path=policy.path,
@@ -68,7 +59,7 @@ def test_a_resumed_run_weighs_as_the_whole_one_does(policy, scorers, tmp_path):
 
     metrics = train("a")
     with pytest.raises(KeyboardInterrupt):
-        train("b", callbacks=[Stop()])
+        train("b", callbacks=[stop])
     assert metrics == train("b") and 0 <= metrics["utility/harmful"] <= 1
     train("plain", category_balance=False)
     whole, resumed, plain = (

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sear_core.errors import InputError
 from sear_core.policy.training import final_metrics, run_sear, train_policy
@@ -31,21 +31,15 @@ def assert_same(a, b):
         assert torch.equal(a[name], b[name]), name
 
 
-class Stop(TrainerCallback):
-    """Dies in the third update, after the checkpoint of the second."""
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 3:
-            raise KeyboardInterrupt
-
-
-def test_same_seed_same_weights_and_a_resumed_run_ends_where_the_whole_one_does(policy, scorers, tmp_path):
+def test_same_seed_same_weights_and_a_resumed_run_ends_where_the_whole_one_does(
+    policy, scorers, tmp_path, stop
+):
     metrics = train(policy, scorers, tmp_path / "a")
     assert metrics == train(policy, scorers, tmp_path / "b")
     assert_same(saved(tmp_path / "a"), saved(tmp_path / "b"))
 
     with pytest.raises(KeyboardInterrupt):
-        train(policy, scorers, tmp_path / "c", callbacks=[Stop()])
+        train(policy, scorers, tmp_path / "c", callbacks=[stop])
     assert (tmp_path / "c/checkpoints/checkpoint-2/sear_state.json").is_file()
     assert not (tmp_path / "c/model").exists()
     train(policy, scorers, tmp_path / "c")

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sear_core.errors import InputError
 from sear_core.policy.advantages import equal_players
@@ -58,18 +58,10 @@ def rollout(categories, rewards, p_harm=None, well_formed=None, values=None):
     )
 
 
-class Stop(TrainerCallback):
-    """Dies in the third update, after the checkpoint of the second."""
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == 3:
-            raise KeyboardInterrupt
-
-
-def test_with_all_safeguards_on_a_resumed_run_ends_where_the_whole_one_does(policy, scorers, tmp_path):
+def test_with_all_safeguards_on_a_resumed_run_ends_where_the_whole_one_does(policy, scorers, tmp_path, stop):
     metrics = train(policy, scorers, tmp_path / "a", **SAFE)
     with pytest.raises(KeyboardInterrupt):
-        train(policy, scorers, tmp_path / "b", callbacks=[Stop()], **SAFE)
+        train(policy, scorers, tmp_path / "b", callbacks=[stop], **SAFE)
     assert (tmp_path / "b/checkpoints/checkpoint-2/average.safetensors").is_file()
     assert metrics == train(policy, scorers, tmp_path / "b", **SAFE)
     one, two = (load_file(tmp_path / name / "model/model.safetensors") for name in "ab")
