@@ -249,7 +249,7 @@ class SEARTrainer(GRPOTrainer):
         self.cross.add(
             gather_object(
                 [
-                    (row["category"], *(row["prefill"] + text).split(THINK_CLOSE))
+                    (row["category"], (row["prefill"] + text).split(THINK_CLOSE)[0])
                     for row, text, good in zip(rows, texts, rollout.well_formed.tolist(), strict=True)
                     if good and not borrowed(row)
                 ]

@@ -34,23 +34,18 @@ def row(category, prefill=""):
 def filled(share=0.5, seed=0):
     play = CrossPlay(share, seed)
     play.add([
-        ("harmful", "ask\nplan it\n", "\nNo."),
-        ("harmless", "help\n", "\nSure. Begin."),
-        ("ambiguous", "it is a thing\n", "\nYes."),
+        ("harmful", "ask\nplan it\n"),
+        ("harmless", "help\n"),
+        ("ambiguous", "it is a thing\n"),
     ])  # fmt: skip
     return play
 
 
 def test_in_a_share_of_the_updates_every_group_borrows_of_the_other_side():
     play, updates = filled(), []
-    openings = {
-        "help": ("", "Sure.", "Sure. Begin."),
-        "it is a thing": ("", "Yes."),
-        "": ("", "Yes.", "Sure.", "Sure. Begin."),
-    }
     possible = {
-        "harmful": {closed_block(z) + opening for z, all_of in openings.items() for opening in all_of},
-        "harmless": {closed_block(z) + o for z in ("ask\nplan it", "plan it", "") for o in ("", "No.")},
+        "harmful": {closed_block(z) for z in ("help", "it is a thing", "")},
+        "harmless": {closed_block(z) for z in ("ask\nplan it", "plan it", "")},
     }
     for update in range(400):
         found = {c: [play.put(row(c), update, group) for group in range(12)] for c in ("harmful", "harmless")}
@@ -79,9 +74,14 @@ def test_in_an_update_of_cross_play_a_prefill_of_the_rows_own_gives_way():
     assert borrowed(found) and found["prompt"] == f"<harmful>{found['prefill']}"
 
 
+def test_what_the_data_set_has_begun_behind_a_closed_block_stays_as_it_is():
+    begun = row("harmful", closed_block("bla") + "ble,")
+    assert [filled(share=0.99).put(begun, update, 0) for update in range(9)] == [begun] * 9
+
+
 def test_memory_is_bounded_and_survives_a_checkpoint():
     play = filled()
-    play.add(("harmful", f"z{n}\n", f"a{n}") for n in range(2 * MEMORY))
+    play.add(("harmful", f"z{n}\n") for n in range(2 * MEMORY))
     again = CrossPlay(0.5, 0)
     again.restore(json.loads(json.dumps(play.state())))
     assert len(again.sides[True]) == MEMORY and again.sides == play.sides
