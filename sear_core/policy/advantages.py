@@ -2,7 +2,7 @@
 
     answer tokens      A = (r_ans - group mean) / σ_answer
     reasoning tokens   λ · G_k / σ_reasoning on explored prompts; for credit "return", G_k = V_K - V_{k-1}
-                       λ · A on the others, where the players cooperate
+                       A on the others, where the players cooperate, as in GRPO (our choice: λ weighs exploring)
 
 Pure functions on tensors, no trainer. All of this is our choice (a reconstruction, arXiv 2606.31748); scaling
 each player on its own follows AdvGRPO (arXiv 2606.09701) and GDPO (arXiv 2601.05242). σ is a root mean square
@@ -126,8 +126,8 @@ def player_advantages(
     """The advantage of the answer player (N,) and of every step (N, K), scaled and weighted, without NaN.
 
     rewards_N: r_ans; values_NV: V_0 … V_K, NaN-padded; explored_N: whether reasoning is paid for V there
-    (a harmful prompt, by default); balance_N: factors on the answer player's advantage (balance.py). Explored but
-    unscorable reasoning gets 0.
+    (a harmful prompt, by default), weighted by λ = `weight`; elsewhere it carries the answer's advantage whole, as in
+    GRPO. balance_N: factors on the answer player's advantage (balance.py). Explored but unscorable reasoning gets 0.
     """
     steps = values_NV.size(1) - 1
     if credit == "sum":
@@ -142,7 +142,7 @@ def player_advantages(
     paid = torch.where(explored_N.unsqueeze(1), values_NV, torch.nan)
     credits = step_credits(paid, credit, group_size)
     explored = (credits / scale.sigma("reasoning", credits, update)).nan_to_num(nan=0.0)
-    return answer, weight * torch.where(explored_N.unsqueeze(1), explored, everywhere)
+    return answer, torch.where(explored_N.unsqueeze(1), weight * explored, everywhere)
 
 
 def token_advantages(players_BT: Tensor, answer_B: Tensor, steps_BK: Tensor) -> Tensor:

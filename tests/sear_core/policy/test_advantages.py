@@ -106,8 +106,8 @@ def advantages(credit, **kwargs):
 def test_explored_reasoning_is_paid_its_credit_and_the_rest_follows_the_answer():
     answers, steps = advantages("return")
     close(answers, [0.5, -0.5, 0.2, -0.2])
-    # λ = .5: G = .8 .3 | .2 and no second step | λ · A
-    close(steps, [[0.4, 0.15], [0.1, 0.0], [0.1, 0.1], [-0.1, -0.1]])
+    # λ = .5: G = .8 .3 | .2 and no second step | A, whole
+    close(steps, [[0.4, 0.15], [0.1, 0.0], [0.2, 0.2], [-0.2, -0.2]])
 
 
 def test_each_player_has_its_own_sigma():
@@ -116,7 +116,7 @@ def test_each_player_has_its_own_sigma():
     sigma_reasoning = math.sqrt((0.64 + 0.09 + 0.04) / 3)
     assert answers[0].item() == pytest.approx(0.5 / sigma_answer)
     assert steps[0, 0].item() == pytest.approx(0.5 * 0.8 / sigma_reasoning)
-    assert steps[2, 0].item() == pytest.approx(0.5 * 0.2 / sigma_answer)
+    assert steps[2, 0].item() == pytest.approx(0.2 / sigma_answer)
 
 
 def test_plain_grpo_broadcasts_the_answers_advantage_unweighted():
