@@ -26,6 +26,10 @@ def test_a_signal_to_the_group_ends_a_run_in_order_and_a_kill_takes_its_server_a
     bench, tmp_path, fresh_workspace
 ):
     """SIGTERM, SIGINT, SIGKILL while the warm start trains; the second and third run take the first one up."""
+    if (
+        signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    ):  # tests in a shell's background: children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     root = fresh_workspace(tmp_path / "checkout")
     store = root / ".sear" / "store" / "warm_start"
     client = None
