@@ -1,7 +1,8 @@
 """Advantages per token: what each player is paid, from answer rewards and step values.
 
     answer tokens      A = (r_ans - group mean) / σ_answer
-    reasoning tokens   λ · G_k / σ_reasoning on explored prompts; for credit "return", G_k = V_K - V_{k-1}
+    reasoning tokens   g · λ · G_k / σ_reasoning + (1 - g) · A on explored prompts, g exploration's gate (balance.py),
+                       1 by default; for credit "return", G_k = V_K - V_{k-1}
                        A on the others, where the players cooperate, as in GRPO (our choice: λ weighs exploring)
 
 Pure functions on tensors, no trainer. All of this is our choice (a reconstruction, arXiv 2606.31748); scaling
@@ -122,17 +123,19 @@ def player_advantages(
     scale: PlayerScale,
     update: bool = True,
     balance_N: Tensor | float = 1.0,
+    gate: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """The advantage of the answer player (N,) and of every step (N, K), scaled and weighted, without NaN.
 
     rewards_N: r_ans; values_NV: V_0 … V_K, NaN-padded; explored_N: whether reasoning is paid for V there
     (a harmful prompt, by default), weighted by λ = `weight`; elsewhere it carries the answer's advantage whole, as in
-    GRPO. balance_N: factors on the answer player's advantage (balance.py). Explored but unscorable reasoning gets 0.
+    GRPO. balance_N: factors on the answer player's advantage; gate: how far exploration is paid for at all, the rest
+    being GRPO's (balance.py). Explored but unscorable reasoning gets 0 for exploring.
     """
     steps = values_NV.size(1) - 1
     if credit == "sum":
         gain = final_values(values_NV) - values_NV[:, 0]
-        rewards_N = rewards_N + weight * torch.where(explored_N, gain, 0.0).nan_to_num(nan=0.0)
+        rewards_N = rewards_N + gate * weight * torch.where(explored_N, gain, 0.0).nan_to_num(nan=0.0)
     answer = centre_in_group(rewards_N, group_size)
     answer = (answer / scale.sigma("answer", answer, update)).nan_to_num(nan=0.0) * balance_N
     everywhere = answer.unsqueeze(1).expand(-1, steps)
@@ -142,7 +145,8 @@ def player_advantages(
     paid = torch.where(explored_N.unsqueeze(1), values_NV, torch.nan)
     credits = step_credits(paid, credit, group_size)
     explored = (credits / scale.sigma("reasoning", credits, update)).nan_to_num(nan=0.0)
-    return answer, torch.where(explored_N.unsqueeze(1), weight * explored, everywhere)
+    explored = gate * weight * explored + (1 - gate) * everywhere
+    return answer, torch.where(explored_N.unsqueeze(1), explored, everywhere)
 
 
 def token_advantages(players_BT: Tensor, answer_B: Tensor, steps_BK: Tensor) -> Tensor:

@@ -5,6 +5,9 @@ finds most of its gradient there. So each category's answer advantages are weigh
 u_c: the gradient of Σ share_c · log u_c, the weighted geometric mean of utilities that validation chooses by, too
 (proportional fairness, Kelly 1997; the shares are those of the prompts). Both sides then rise only together.
 Our choice, not the paper's; an option of every arm, off by default.
+
+The same utilities open exploration's gate (`explore_gate`): a policy that is paid for exploring before its answers tell
+harmful from ambiguous explores both, refuses behind every exploration, and has no variance left to learn from.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from sear_core.schema import CATEGORIES
 
 FLOOR = 0.1  # of a utility: no category weighs more than ten times what a perfect one does
 DECAY = 0.9  # a memory of some ten updates
+GATE_WIDTH = 0.1  # of utility, over which exploration's gate opens
 
 
 def utilities(category: Tensor, reward: Tensor) -> Tensor:
@@ -44,3 +48,12 @@ class CategoryBalance:
             if here.any() and name in self.means:
                 weights[here] = 1 / max(FLOOR, self.means[name])
         return weights / weights.mean()
+
+    def explore_gate(self, start: float) -> float:
+        """How far exploration is paid for, in [0, 1]: 0 while the worst category's utility is at most `start`, 1 from
+        GATE_WIDTH above it; always 1 where `start` is 0. It closes again when a category falls behind. Our choice."""
+        if not start:
+            return 1.0
+        if len(self.means) < len(CATEGORIES):
+            return 0.0
+        return min(1.0, max(0.0, (min(self.means.values()) - start) / GATE_WIDTH))

@@ -36,6 +36,7 @@ class SEARConfig(GRPOConfig):
     sigma_floor: float = 0.1
     sigma_decay: float = 0.9
     explore_on: str = "harmful"
+    explore_from: float = 0.0  # the worst category's utility from which exploring is paid (balance.py)
     max_reasoning_steps: int = 8  # K
     reference_refusal: str = "Sorry, I can't help with that."
     safe_snap: float = 0.9  # TARS, arXiv 2507.00971
@@ -51,6 +52,7 @@ class SEARConfig(GRPOConfig):
     weight_averaging: float = 0.0  # decay per update of an exponential mean of the weights (averaging.py)
     on_collapse: str = "warn"  # or "stop" (collapse.py)
     kl_limit: float = 1.0  # nats per token; beyond it the KL has run away
+    length_buckets: int = 1  # parts of like length in which a batch goes through the model (by_length.py)
 
     loss_type: str = "dapo"
     beta: float = 1e-3  # TARS, arXiv 2507.00971
@@ -67,6 +69,8 @@ class SEARConfig(GRPOConfig):
         _one_of("on_collapse", self.on_collapse, ("warn", "stop"))
         if not 0 <= self.cross_play < 1:
             raise InputError(f"cross_play = {self.cross_play}, expected a share in [0, 1)")
+        if not 0 <= self.explore_from < 1:
+            raise InputError(f"explore_from = {self.explore_from}, expected a utility in [0, 1)")
         if not 0 <= self.weight_averaging < 1:
             raise InputError(f"weight_averaging = {self.weight_averaging}, expected a decay in [0, 1)")
         if self.resample_dead_groups and self.use_vllm:

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from accelerate.utils import gather, gather_object
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from trl import GRPOTrainer
 
 from sear_core.chat_format import THINK_CLOSE
 from sear_core.policy.advantages import (
@@ -33,6 +32,7 @@ from sear_core.policy.advantages import (
 )
 from sear_core.policy.averaging import WeightAverage, load_trainable
 from sear_core.policy.balance import CategoryBalance
+from sear_core.policy.by_length import ByLength
 from sear_core.policy.collapse import CollapseWatch, statistics
 from sear_core.policy.cross_play import CrossPlay, borrowed
 from sear_core.policy.process_rewards import HarmModelReward, ProcessReward
@@ -53,7 +53,7 @@ def answer(**_: Any) -> list[float | None]:
     raise AssertionError("SEARTrainer computes its rewards itself")
 
 
-class SEARTrainer(GRPOTrainer):
+class SEARTrainer(ByLength):
     """GRPO with competing rewards on two segments of each completion.
 
     harm: `score_answers(prompts, answers)` in [0, 1], `score_steps(prompts, steps)`; helpfulness:
@@ -90,7 +90,7 @@ class SEARTrainer(GRPOTrainer):
         self.average: WeightAverage | None = None
         self.generations = 0
         self.cross = CrossPlay(args.cross_play, args.seed) if args.cross_play else None
-        self.balance = CategoryBalance() if args.category_balance else None
+        self.balance = CategoryBalance() if args.category_balance or args.explore_from else None
         self.safeguards = Safeguards(self, Path(str(args.output_dir)) / BEST_FILE)
         self.add_callback(self.safeguards)
         if args.resample_dead_groups:
@@ -201,9 +201,13 @@ class SEARTrainer(GRPOTrainer):
         else:
             explored = [CATEGORIES.index(name) for name in EXPLORE_ON[self.args.explore_on]]
             balance: torch.Tensor | float = 1.0
+            gate = 1.0
             if self.balance is not None and mode == "train":
-                balance = self.balance.weights(everyone.category, everyone.reward)
+                weights = self.balance.weights(everyone.category, everyone.reward)
+                balance = weights if self.args.category_balance else balance
+                gate = self.balance.explore_gate(self.args.explore_from)
                 metrics |= {f"utility/{name}": value for name, value in self.balance.means.items()}
+                metrics["explore_gate"] = gate
             answers, steps = player_advantages(
                 everyone.reward,
                 everyone.values,
@@ -214,6 +218,7 @@ class SEARTrainer(GRPOTrainer):
                 scale=self.player_scale,
                 update=mode == "train",
                 balance_N=balance,
+                gate=gate,
             )
             metrics["advantage/answer_mean"] = answers.mean().item()
             metrics["advantage/answer_std"] = answers.std(correction=0).item()

@@ -28,6 +28,8 @@ class PolicyConfig(Section):
     scale: Literal["batch", "running"] = "running"  # each player's σ
     sigma_floor: float = Field(0.1, gt=0)
     explore_on: Literal["harmful", "harmful+ambiguous", "all"] = "harmful"
+    # exploring is paid once the worst category's mean utility is above this; until then as GRPO. 0: at once
+    explore_from: float = Field(0.0, ge=0, lt=1)
     max_steps: int = Field(8, gt=0)  # K, the cap on reasoning steps
     process_reward: str = "harm_model"  # or forced_answer, target_logprob, or your own as module:object
     prover: str | None = (
@@ -67,6 +69,7 @@ class PolicyConfig(Section):
     group_size: int = Field(8, ge=2)  # G
     per_device_batch_size: int | None = Field(None, gt=0)  # None: all completions of an update at once
     num_iterations: int = Field(1, ge=1)
+    length_buckets: int = Field(1, ge=1)  # parts of like length in which a batch is computed: less padding
     steps_per_generation: int | None = Field(None, gt=0)
     learning_rate: float = Field(2e-4, gt=0)
     beta: float = Field(0.03, ge=0)  # KL

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from sear_core.errors import InputError
+from sear_core.policy.advantages import PlayerScale, player_advantages
 from sear_core.policy.balance import DECAY, FLOOR, CategoryBalance, utilities
 from sear_core.policy.training import run_sear
 from sear_core.schema import CATEGORIES
@@ -75,3 +76,43 @@ def test_trls_own_scaling_leaves_no_room_for_weights(policy, scorers, tmp_path):
     options = OPTIONS | {"scale": "group", "credit": "answer"}
     with pytest.raises(InputError, match="category_balance does not"):
         run_sear(model_path=policy.path, prompts=policy.prompts, out=tmp_path, **scorers, **options)
+
+
+def test_explorations_gate_opens_with_the_worst_category_and_closes_again():
+    balance = CategoryBalance({"harmful": 0.9, "harmless": 0.8, "ambiguous": 0.5})
+    assert balance.explore_gate(0.5) == 0
+    balance.means["ambiguous"] = 0.54
+    assert balance.explore_gate(0.5) == pytest.approx(0.4)  # (.54 - .5) / .1
+    balance.means["ambiguous"] = 0.61
+    assert balance.explore_gate(0.5) == 1
+    balance.means["harmful"] = 0.2
+    assert balance.explore_gate(0.5) == 0
+    assert balance.explore_gate(0.0) == 1  # off
+    assert CategoryBalance({"harmful": 1.0, "harmless": 1.0}).explore_gate(0.5) == 0  # one was never seen
+
+
+def test_behind_a_closed_gate_an_explored_prompts_reasoning_carries_the_answers_advantage():
+    rewards = torch.tensor([1.0, 0.0])  # one group: ± ½, σ ½, so A = ± 1
+    values = torch.tensor([[0.0, 0.4], [0.0, 0.4]])  # G = .4 on the only step, σ .4: 1, times λ = .5
+
+    def steps(credit, gate):
+        return player_advantages(
+            rewards, values, torch.tensor([True, True]), credit=credit, weight=0.5, group_size=2,
+            scale=PlayerScale("batch"), gate=gate,
+        )[1][:, 0].tolist()  # fmt: skip
+
+    assert steps("return", 1.0) == pytest.approx([0.5, 0.5])
+    assert steps("return", 0.0) == pytest.approx([1.0, -1.0])
+    assert steps("return", 0.25) == pytest.approx([0.125 + 0.75, 0.125 - 0.75])
+    assert steps("answer", 0.0) == steps("answer", 1.0) == pytest.approx([1.0, -1.0])
+
+
+def test_the_gate_is_logged_and_refused_outside_of_its_range(policy, scorers, tmp_path):
+    def train(**more):
+        return run_sear(
+            model_path=policy.path, prompts=policy.prompts, out=tmp_path / "gate", **scorers, **{**OPTIONS, **more}
+        )  # fmt: skip
+
+    assert train(category_balance=False, explore_from=0.99)["explore_gate"] == 0
+    with pytest.raises(InputError, match=r"explore_from = 1\.5"):
+        train(explore_from=1.5)
