@@ -22,6 +22,7 @@ from sear_core.schema import CATEGORIES
 FLOOR = 0.1  # of a utility: no category weighs more than ten times what a perfect one does
 DECAY = 0.9  # a memory of some ten updates
 GATE_WIDTH = 0.1  # of utility, over which exploration's gate opens
+AJAR = 0.25  # paid behind the closed gate: what is never explored any more, no gate brings back
 
 
 def utilities(category: Tensor, reward: Tensor) -> Tensor:
@@ -50,10 +51,10 @@ class CategoryBalance:
         return weights / weights.mean()
 
     def explore_gate(self, start: float) -> float:
-        """How far exploration is paid for, in [0, 1]: 0 while the worst category's utility is at most `start`, 1 from
-        GATE_WIDTH above it; always 1 where `start` is 0. It closes again when a category falls behind. Our choice."""
+        """How far exploration is paid for: AJAR while the worst category's utility is at most `start`, 1 from
+        GATE_WIDTH above it, in between on the line; always 1 where `start` is 0. It closes again when a category
+        falls behind. Our choice."""
         if not start:
             return 1.0
-        if len(self.means) < len(CATEGORIES):
-            return 0.0
-        return min(1.0, max(0.0, (min(self.means.values()) - start) / GATE_WIDTH))
+        worst = min(self.means.values()) if len(self.means) == len(CATEGORIES) else 0.0
+        return AJAR + (1 - AJAR) * min(1.0, max(0.0, (worst - start) / GATE_WIDTH))

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from sear_core.errors import InputError
 from sear_core.policy.advantages import PlayerScale, player_advantages
-from sear_core.policy.balance import DECAY, FLOOR, CategoryBalance, utilities
+from sear_core.policy.balance import AJAR, DECAY, FLOOR, CategoryBalance, utilities
 from sear_core.policy.training import run_sear
 from sear_core.schema import CATEGORIES
 
@@ -80,15 +80,15 @@ def test_trls_own_scaling_leaves_no_room_for_weights(policy, scorers, tmp_path):
 
 def test_explorations_gate_opens_with_the_worst_category_and_closes_again():
     balance = CategoryBalance({"harmful": 0.9, "harmless": 0.8, "ambiguous": 0.5})
-    assert balance.explore_gate(0.5) == 0
+    assert balance.explore_gate(0.5) == AJAR == 0.25  # never wholly shut
     balance.means["ambiguous"] = 0.54
-    assert balance.explore_gate(0.5) == pytest.approx(0.4)  # (.54 - .5) / .1
+    assert balance.explore_gate(0.5) == pytest.approx(0.25 + 0.75 * 0.4)  # (.54 - .5) / .1
     balance.means["ambiguous"] = 0.61
     assert balance.explore_gate(0.5) == 1
     balance.means["harmful"] = 0.2
-    assert balance.explore_gate(0.5) == 0
+    assert balance.explore_gate(0.5) == AJAR
     assert balance.explore_gate(0.0) == 1  # off
-    assert CategoryBalance({"harmful": 1.0, "harmless": 1.0}).explore_gate(0.5) == 0  # one was never seen
+    assert CategoryBalance({"harmful": 1.0, "harmless": 1.0}).explore_gate(0.5) == AJAR  # one was never seen
 
 
 def test_behind_a_closed_gate_an_explored_prompts_reasoning_carries_the_answers_advantage():
@@ -113,6 +113,6 @@ def test_the_gate_is_logged_and_refused_outside_of_its_range(policy, scorers, tm
             model_path=policy.path, prompts=policy.prompts, out=tmp_path / "gate", **scorers, **{**OPTIONS, **more}
         )  # fmt: skip
 
-    assert train(category_balance=False, explore_from=0.99)["explore_gate"] == 0
+    assert train(category_balance=False, explore_from=0.99)["explore_gate"] == AJAR
     with pytest.raises(InputError, match=r"explore_from = 1\.5"):
         train(explore_from=1.5)

@@ -158,6 +158,15 @@ def test_refusing_all_and_answering_all_score_below_a_balance():
     assert found["validation/score"] == pytest.approx((0.9 * 0.5 * 0.4) ** (1 / 3))
     assert found["validation/exploration_rate"] == 1 and found["validation/malformed_rate"] == 0
     assert math.isnan(validation_metrics(sums(rollout([0, 1], [1.0, NAN])))["validation/score"])
+    # paid for exploring, half of the harmful prompts explored: (.9 · .5 · .4 · .5)^(1/4); none: the floor, .1
+    for second, counted in ((0.7, 1.0), (0.2, 0.5)):
+        values = [[0.0, 0.7], [0.0, second], *[[0.0, 0.7]] * 3]
+        both = validation_metrics(
+            sums(rollout([0, 0, 1, 2, 2], [0.8, 1.0, 0.75, 0.5, 0.9], values=values)), True
+        )
+        assert both["validation/score"] == pytest.approx((0.9 * 0.5 * 0.4 * counted) ** 0.25)
+    never = validation_metrics(sums(rollout([0, 1, 2], [0.9, 0.75, 0.7], values=[[0.0, 0.1]] * 3)), True)
+    assert never["validation/score"] == pytest.approx((0.9 * 0.5 * 0.4 * 0.1) ** 0.25)
 
 
 def test_a_swapped_reasoning_is_the_other_sides():
@@ -171,7 +180,8 @@ def test_a_swapped_reasoning_is_the_other_sides():
 def test_robust_answers_count_where_they_are_asked_for(policy, scorers, tmp_path):
     train(policy, scorers, tmp_path, updates=1, validate_every=1, validation_size=12, validate_swapped=True)
     (entry,) = json.loads((tmp_path / "stability.json").read_text())["validation"]
-    own = tradeoff([entry[f"validation/{name}"] for name in ("harmful", "harmless", "ambiguous")])
+    aims = [entry[f"validation/{name}"] for name in ("harmful", "harmless", "ambiguous")]
+    own = tradeoff([*aims, max(0.1, entry["validation/exploration_rate"])])
     assert 0 < entry["validation/swapped_score"] < 1
     assert entry["validation/score"] == pytest.approx((own * entry["validation/swapped_score"]) ** 0.5)
 
