@@ -149,7 +149,10 @@ def hours(settings: PipelineConfig, size: Size, gpu: GPU, asked: Work, given: As
     train_gpus = fitting(n * (2 if lora else 16) + 4e9, gpu)
     serve_gpus = fitting(2 * n + 8e9, gpu)
     trained, scored = gpu.flops * given.training_use, gpu.flops * given.scoring_use
-    tokens = asked.updates * asked.completions * (asked.prompt + asked.completion)
+    sampled = (
+        asked.updates * asked.completions / policy.num_iterations
+    )  # a generation serves that many updates
+    tokens = sampled * (asked.prompt + asked.completion)
 
     def generating(sequences: float, completion: float, batch: float, overhead: float) -> float:
         step = decoding_seconds(size, gpu, serve_gpus, batch, completion, overhead, given)
@@ -163,10 +166,11 @@ def hours(settings: PipelineConfig, size: Size, gpu: GPU, asked: Work, given: As
         "warm_start": per_token * n * asked.warm_start_tokens / trained,
         "reward_model": (4 if settings.reward_model.lora else 6) * reward * asked.reward_tokens / trained,
         "policy: generation": asked.arms * generating(
-            asked.updates * asked.completions, asked.completion, batch, overhead),
+            sampled, asked.completion, batch, overhead),
         "policy: rewards": asked.arms * 2 * reward * tokens * 2 / scored,
-        "policy: reference": asked.arms * 2 * n * tokens / scored if policy.beta > 0 else 0.0,
-        "policy: training": asked.arms * per_token * n * tokens / trained,
+        # the starting model's likelihood for the KL, the sampling policy's own where it is used again
+        "policy: reference": asked.arms * 2 * n * tokens / scored * ((policy.beta > 0) + (policy.num_iterations > 1)),
+        "policy: training": asked.arms * per_token * n * tokens * policy.num_iterations / trained,
         # transformers generates a whole batch up to its longest member
         "evaluation": (asked.arms + 1) * generating(
             asked.evaluations, asked.evaluation_completion / given.length_share, settings.evaluation.batch_size, eager),

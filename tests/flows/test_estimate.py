@@ -60,6 +60,16 @@ def test_no_reference_is_scored_without_a_kl_and_the_price_is_the_hours_times_th
     assert totals == sorted(totals) and [row["size"] for row in found["sizes"]] == ["1.5B", "8B", "70B"]
 
 
+def test_a_generation_that_serves_two_updates_is_sampled_and_scored_once():
+    one, two = (settings("policy.beta=0.1", f"policy.num_iterations={n}") for n in (1, 2))
+    once, twice = (e.hours(s, SIZE, ROUND, e.work(s, {}, GIVEN), GIVEN)["gpu_hours"] for s in (one, two))
+    for name in ("policy: generation", "policy: rewards"):
+        assert twice[name] == pytest.approx(once[name] / 2)
+    assert twice["policy: training"] == pytest.approx(once["policy: training"])
+    # half of the samples, read by the starting model and by the one that wrote them
+    assert twice["policy: reference"] == pytest.approx(once["policy: reference"])
+
+
 def test_wrong_words_are_named_and_data_need_not_be_there(tmp_path, capsys):
     with pytest.raises(InputError, match="--gpu 'h1': not known; there are: a100, h100, h200"):
         e.estimate(settings(), "h1")
