@@ -16,7 +16,7 @@ def test_every_preset_loads(name):
 
 def test_settings_win_over_the_preset_and_know_toml_values():
     config = load_config(
-        "demo", sets=["seed=7", "policy.updates=3", "policy.save_every=3", "experiment=mine"]
+        "demo", sets=["seed=7", "policy.updates=3", "policy.save_every=4", "experiment=mine"]
     )
     assert (config.seed, config.policy.updates, config.experiment) == (7, 3, "mine")
 

@@ -16,7 +16,8 @@ SIZE = e.Size("1B", 1e9, layers=10, cache=1000.0)
 
 def settings(*sets: str):
     own = ["policy.updates=10", "policy.prompts_per_update=4", "policy.group_size=2", "policy.max_prompt_length=100",
-           "policy.max_completion_length=200", "policy.num_iterations=1", "warm_start.epochs=2", "warm_start.max_length=100"]  # fmt: skip
+           "policy.max_completion_length=200", "policy.num_iterations=1", "warm_start.epochs=2",
+           "warm_start.max_length=100"]  # fmt: skip
     return load_config("smoke", sets=[*own, *sets])
 
 

@@ -39,6 +39,7 @@ vocab_size = 400
 [policy]
 updates = 2
 save_every = 1
+num_iterations = 1
 prompts_per_update = 4
 group_size = 2
 max_completion_length = 10

@@ -33,6 +33,7 @@ epochs = 1
 [policy]
 updates = 2
 save_every = 1
+num_iterations = 1
 prompts_per_update = 4
 group_size = 2
 max_completion_length = 10
