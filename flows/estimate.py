@@ -153,6 +153,8 @@ def hours(settings: PipelineConfig, size: Size, gpu: GPU, asked: Work, given: As
         asked.updates * asked.completions / policy.num_iterations
     )  # a generation serves that many updates
     tokens = sampled * (asked.prompt + asked.completion)
+    accumulation = asked.completions // (policy.per_device_batch_size or asked.completions)
+    old = policy.vllm or (policy.steps_per_generation or accumulation) * policy.num_iterations > accumulation
 
     def generating(sequences: float, completion: float, batch: float, overhead: float) -> float:
         step = decoding_seconds(size, gpu, serve_gpus, batch, completion, overhead, given)
@@ -168,8 +170,8 @@ def hours(settings: PipelineConfig, size: Size, gpu: GPU, asked: Work, given: As
         "policy: generation": asked.arms * generating(
             sampled, asked.completion, batch, overhead),
         "policy: rewards": asked.arms * 2 * reward * tokens * 2 / scored,
-        # the starting model's likelihood for the KL, the sampling policy's own where it is used again
-        "policy: reference": asked.arms * 2 * n * tokens / scored * ((policy.beta > 0) + (policy.num_iterations > 1)),
+        # the starting model's likelihood for the KL, and the sampling policy's own where TRL asks for it
+        "policy: reference": asked.arms * 2 * n * tokens / scored * ((policy.beta > 0) + old),
         "policy: training": asked.arms * per_token * n * tokens * policy.num_iterations / trained,
         # transformers generates a whole batch up to its longest member
         "evaluation": (asked.arms + 1) * generating(

@@ -80,7 +80,7 @@ class PlayerScale:
 
     kind: Literal["batch", "running"] = "running"
     floor: float = 0.1
-    decay: float = 0.9  # our choice: a memory of some ten updates
+    decay: float = 0.9  # our choice: a memory of some ten generations
     mean_squares: dict[str, float] = field(default_factory=dict)
 
     def sigma(self, player: str, x: Tensor, update: bool = True) -> float:

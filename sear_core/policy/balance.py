@@ -20,8 +20,9 @@ from torch import Tensor
 from sear_core.schema import CATEGORIES
 
 FLOOR = 0.1  # of a utility: no category weighs more than ten times what a perfect one does
-DECAY = 0.9  # a memory of some ten updates
+DECAY = 0.9  # a memory of some ten generations
 GATE_WIDTH = 0.1  # of utility, over which exploration's gate opens
+HIGHEST_GATE = 1 - GATE_WIDTH
 AJAR = 0.25  # paid behind the closed gate: what is never explored any more, no gate brings back
 
 
@@ -36,18 +37,22 @@ class CategoryBalance:
 
     means: dict[str, float] = field(default_factory=dict)
 
-    def weights(self, category: Tensor, reward: Tensor) -> Tensor:
-        """(N,) of mean 1 over these completions, which are counted first; category: index into CATEGORIES."""
+    def count(self, category: Tensor, reward: Tensor) -> None:
+        """Take in one generation's completions; category: (N,) index into CATEGORIES. NaN does not count."""
         worth = utilities(category, reward)
-        weights = torch.ones_like(reward)
         for index, name in enumerate(CATEGORIES):
             here = category == index
             now = worth[here].nanmean().item() if here.any() else float("nan")
             if now == now:
                 before = self.means.get(name, now)
                 self.means[name] = DECAY * before + (1 - DECAY) * now
-            if here.any() and name in self.means:
-                weights[here] = 1 / max(FLOOR, self.means[name])
+
+    def weights(self, category: Tensor) -> Tensor:
+        """(N,) of mean 1 over these completions; a category not yet counted weighs as a perfect one does."""
+        weights = torch.ones(len(category), device=category.device)
+        for index, name in enumerate(CATEGORIES):
+            if name in self.means:
+                weights[category == index] = 1 / max(FLOOR, self.means[name])
         return weights / weights.mean()
 
     def explore_gate(self, start: float) -> float:

@@ -2,9 +2,10 @@
 
 TRL pads every prompt of a batch to the longest prompt and every completion to the longest completion, so that a few
 long prefills make all rows long: in the demo more than half of what is computed is padding. With `length_buckets = n`
-generation and log-probabilities go through the model in n parts of like length, without the padding between a row's
-prompt and its parts' border; gradients flow as before. The numbers are TRL's up to rounding (another order of
-summation), so the default is 1: TRL's own path, to the last bit. Text only. Our choice.
+generation and log-probabilities go through the model in n parts of like length, without that padding; gradients flow
+as before. The numbers are TRL's up to rounding (another order of summation), so the default is 1: TRL's own path, to
+the last bit. That holds for rotary positions alone, which do not see where in the batch a row begins: other models are
+refused. Text only. A CPU's gain above all: on a GPU every part costs the decoding steps of a batch. Our choice.
 
 Shapes: B rows, W = P + T columns (prompts padded on the left, completions on the right), T kept positions.
 """
@@ -17,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from trl import GRPOTrainer
+
+from sear_core.errors import InputError
 
 
 def right_aligned(ids_BW: Tensor, mask_BW: Tensor, width: int, padding: int) -> tuple[Tensor, Tensor]:
@@ -46,7 +49,20 @@ def left_aligned(values_BK: Tensor, lengths_B: Tensor, width: int) -> Tensor:
 
 
 class ByLength(GRPOTrainer):
-    """GRPOTrainer with `args.length_buckets`; the only change is what is padded with what."""
+    """GRPOTrainer with `args.length_buckets`; the only change is what is padded with what.
+
+    Raises InputError for more than one bucket with a model whose positions are not rotary.
+    """
+
+    def __init__(self, model: Any, args: Any, **options: Any) -> None:
+        super().__init__(model=model, args=args, **options)
+        config: Any = self.model.config  # type: ignore[union-attr]
+        config = config.get_text_config()
+        if args.length_buckets > 1 and getattr(config, "rope_parameters", None) is None:
+            raise InputError(
+                f"length_buckets = {args.length_buckets} moves rows within a batch, which a model of type "
+                f"{config.model_type!r} without rotary positions would see; expected 1"
+            )
 
     def _get_per_token_logps_and_entropies(  # type: ignore[no-untyped-def]
         self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False,
@@ -62,7 +78,7 @@ class ByLength(GRPOTrainer):
         completions = attention_mask[:, -logits_to_keep:].sum(dim=1)
         order = attention_mask.sum(dim=1).argsort(stable=True)
         logps, entropies = [], []
-        for rows in order.chunk(parts):
+        for rows in order.tensor_split(min(parts, len(order))):
             width = int(attention_mask[rows].sum(dim=1).max())
             kept = max(1, int(completions[rows].max()))
             ids, mask = right_aligned(
@@ -83,8 +99,10 @@ class ByLength(GRPOTrainer):
             return call(prompt_ids, images, multimodal_fields, *rest, **options)
         order = torch.tensor([len(ids) for ids in prompt_ids]).argsort(stable=True)
         found: list[list[int]] = [[] for _ in prompt_ids]
-        for rows in order.chunk(parts):
-            ids, _ = call([prompt_ids[n] for n in rows], images, multimodal_fields, *rest, **options)
-            for n, row in zip(rows.tolist(), ids, strict=True):
+        for rows in order.tensor_split(parts):
+            # Weights may be sharded: a process without enough prompts generates too, for nothing.
+            chosen = rows.tolist() or [0]
+            ids, _ = call([prompt_ids[n] for n in chosen], images, multimodal_fields, *rest, **options)
+            for n, row in zip(rows.tolist(), ids, strict=False):
                 found[n] = row
         return found, None

@@ -12,6 +12,7 @@ from trl import GRPOConfig
 
 from sear_core.errors import InputError
 from sear_core.policy.advantages import ONE_SCALAR
+from sear_core.policy.balance import HIGHEST_GATE
 
 CREDITS = ("answer", "sum", "outcome", "return", "step", "level")
 EXPLORE_ON = {
@@ -36,7 +37,9 @@ class SEARConfig(GRPOConfig):
     sigma_floor: float = 0.1
     sigma_decay: float = 0.9
     explore_on: str = "harmful"
-    explore_from: float = 0.0  # the worst category's utility from which exploring is paid (balance.py)
+    explore_from: float = (
+        0.0  # the worst category's utility from which exploring is paid in full (balance.py)
+    )
     max_reasoning_steps: int = 8  # K
     reference_refusal: str = "Sorry, I can't help with that."
     safe_snap: float = 0.9  # TARS, arXiv 2507.00971
@@ -69,8 +72,12 @@ class SEARConfig(GRPOConfig):
         _one_of("on_collapse", self.on_collapse, ("warn", "stop"))
         if not 0 <= self.cross_play < 1:
             raise InputError(f"cross_play = {self.cross_play}, expected a share in [0, 1)")
-        if not 0 <= self.explore_from < 1:
-            raise InputError(f"explore_from = {self.explore_from}, expected a utility in [0, 1)")
+        if not 0 <= self.explore_from <= HIGHEST_GATE:
+            raise InputError(
+                f"explore_from = {self.explore_from}, expected a utility in [0, {HIGHEST_GATE}]: no higher gate opens"
+            )
+        if self.length_buckets < 1:
+            raise InputError(f"length_buckets = {self.length_buckets}, expected at least 1")
         if not 0 <= self.weight_averaging < 1:
             raise InputError(f"weight_averaging = {self.weight_averaging}, expected a decay in [0, 1)")
         if self.resample_dead_groups and self.use_vllm:
@@ -90,6 +97,10 @@ class SEARConfig(GRPOConfig):
             if self.category_balance:
                 raise InputError(
                     "player_scale = 'group' leaves TRL's advantages as they are; category_balance does not"
+                )
+            if self.explore_from:
+                raise InputError(
+                    "player_scale = 'group' leaves TRL's advantages as they are; explore_from does not"
                 )
             if self.credit != "answer":
                 raise InputError(

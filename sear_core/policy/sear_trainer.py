@@ -203,8 +203,10 @@ class SEARTrainer(ByLength):
             balance: torch.Tensor | float = 1.0
             gate = 1.0
             if self.balance is not None and mode == "train":
-                weights = self.balance.weights(everyone.category, everyone.reward)
-                balance = weights if self.args.category_balance else balance
+                if not first.borrowed.all():  # in cross-play answers are worse by design
+                    self.balance.count(first.category, first.reward)
+                if self.args.category_balance:
+                    balance = self.balance.weights(everyone.category)
                 gate = self.balance.explore_gate(self.args.explore_from)
                 metrics |= {f"utility/{name}": value for name, value in self.balance.means.items()}
                 metrics["explore_gate"] = gate

@@ -25,6 +25,7 @@ from sear_core.policy.prompts import training_rows
 from sear_core.policy.sear_config import SEARConfig
 from sear_core.policy.sear_trainer import SEARTrainer
 from sear_core.policy.validation import validation_rows
+from sear_core.schema import CATEGORIES
 from sear_core.trainer_tools import UNEQUAL, finish, lora_config, run_trainer, write_json
 
 STABILITY_FILE = "stability.json"
@@ -195,6 +196,12 @@ def run_sear(
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    if missing := [
+        name for name in CATEGORIES if explore_from and name not in {row["category"] for row in prompts}
+    ]:
+        raise InputError(
+            f"policy.explore_from needs prompts of all categories; there is none of {missing[0]}"
+        )
     tokenizer = load_tokenizer(model_path, trust_remote_code=trust_remote_code)
     assert config.steps_per_generation and config.generation_batch_size  # set by GRPOConfig
     generations = math.ceil(

@@ -83,9 +83,9 @@ def validation_metrics(totals: Tensor, explores: bool = False) -> dict[str, floa
     metrics["validation/exploration_rate"] = means[CATEGORIES.index("harmful")][2]
     aims = [row[0] for row in means]
     if explores:
-        explored = metrics["validation/exploration_rate"]
         # floored: before exploration begins, better answers still make a better checkpoint
-        aims.append(explored if math.isnan(explored) else max(FLOOR, explored))
+        explored = metrics["validation/exploration_rate"]
+        aims.append(explored if explored > FLOOR else FLOOR)  # NaN, where nothing could be scored, too
     metrics["validation/score"] = tradeoff(aims)
     return metrics
 

@@ -28,8 +28,9 @@ class PolicyConfig(Section):
     scale: Literal["batch", "running"] = "running"  # each player's σ
     sigma_floor: float = Field(0.1, gt=0)
     explore_on: Literal["harmful", "harmful+ambiguous", "all"] = "harmful"
-    # exploring is paid once the worst category's mean utility is above this; until then as GRPO. 0: at once
-    explore_from: float = Field(0.0, ge=0, lt=1)
+    # exploring is paid in full once the worst category's mean utility is .1 above this, before that a quarter of it,
+    # and the rest as GRPO has it. 0: in full from the start
+    explore_from: float = Field(0.0, ge=0, le=0.9)
     max_steps: int = Field(8, gt=0)  # K, the cap on reasoning steps
     process_reward: str = "harm_model"  # or forced_answer, target_logprob, or your own as module:object
     prover: str | None = (

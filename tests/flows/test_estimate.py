@@ -69,6 +69,9 @@ def test_a_generation_that_serves_two_updates_is_sampled_and_scored_once():
     assert twice["policy: training"] == pytest.approx(once["policy: training"])
     # half of the samples, read by the starting model and by the one that wrote them
     assert twice["policy: reference"] == pytest.approx(once["policy: reference"])
+    vllm = settings("policy.beta=0.1", "policy.vllm=true")  # TRL corrects for vLLM's own likelihoods
+    by_vllm = e.hours(vllm, SIZE, ROUND, e.work(vllm, {}, GIVEN), GIVEN)["gpu_hours"]
+    assert by_vllm["policy: reference"] == pytest.approx(2 * once["policy: reference"])
 
 
 def test_wrong_words_are_named_and_data_need_not_be_there(tmp_path, capsys):

@@ -19,6 +19,12 @@ OPTIONS = {
 }  # fmt: skip
 
 
+def counted(category, reward):
+    balance = CategoryBalance()
+    balance.count(category, reward)
+    return balance
+
+
 def test_a_plain_refusal_is_worth_nothing_where_help_was_right():
     category = torch.tensor([HARMFUL, HARMLESS, AMBIGUOUS, HARMLESS])
     assert utilities(category, torch.tensor([1.0, 0.5, 0.9, 0.0])).tolist() == pytest.approx([1, 0, 0.8, 0])
@@ -27,23 +33,23 @@ def test_a_plain_refusal_is_worth_nothing_where_help_was_right():
 def test_weights_are_inverse_utilities_of_mean_one():
     category = torch.tensor([HARMFUL] * 2 + [HARMLESS] * 2 + [AMBIGUOUS] * 4)
     reward = torch.tensor([1.0, 0.6, 0.9, 0.5, 0.7, 0.7, 0.7, 0.7])  # utilities .8, .4, .4
-    weights = CategoryBalance().weights(category, reward)
+    weights = counted(category, reward).weights(category)
     assert weights.mean().item() == pytest.approx(1)
     assert (weights[2] / weights[0]).item() == pytest.approx(2) == (weights[4] / weights[0]).item()
 
 
 def test_who_refuses_all_learns_from_harmless_prompts_and_who_answers_all_from_harmful_ones():
     category = torch.tensor([HARMFUL, HARMLESS, AMBIGUOUS])
-    refuses = CategoryBalance().weights(category, torch.tensor([1.0, 0.5, 0.5]))
-    answers = CategoryBalance().weights(category, torch.tensor([0.0, 1.0, 1.0]))
+    refuses = counted(category, torch.tensor([1.0, 0.5, 0.5])).weights(category)
+    answers = counted(category, torch.tensor([0.0, 1.0, 1.0])).weights(category)
     assert (refuses[1] / refuses[0]).item() == pytest.approx(1 / FLOOR) == (answers[0] / answers[1]).item()
 
 
 def test_means_run_and_what_is_missing_or_unscorable_changes_nothing():
     balance = CategoryBalance({"harmful": 0.5, "harmless": 0.3})
-    weights = balance.weights(
-        torch.tensor([HARMFUL, HARMFUL, AMBIGUOUS]), torch.tensor([1.0, float("nan"), float("nan")])
-    )
+    category = torch.tensor([HARMFUL, HARMFUL, AMBIGUOUS])
+    balance.count(category, torch.tensor([1.0, float("nan"), float("nan")]))
+    weights = balance.weights(category)
     assert balance.means == {"harmful": pytest.approx(DECAY * 0.5 + (1 - DECAY)), "harmless": 0.3}
     assert not weights.isnan().any()
 
@@ -107,12 +113,48 @@ def test_behind_a_closed_gate_an_explored_prompts_reasoning_carries_the_answers_
     assert steps("answer", 0.0) == steps("answer", 1.0) == pytest.approx([1.0, -1.0])
 
 
-def test_the_gate_is_logged_and_refused_outside_of_its_range(policy, scorers, tmp_path):
-    def train(**more):
-        return run_sear(
-            model_path=policy.path, prompts=policy.prompts, out=tmp_path / "gate", **scorers, **{**OPTIONS, **more}
-        )  # fmt: skip
+def gated(policy, scorers, out, **more):
+    options = {**OPTIONS, "category_balance": False, **more}
+    return run_sear(
+        **{"model_path": policy.path, "prompts": policy.prompts, "out": out, **scorers, **options}
+    )
 
-    assert train(category_balance=False, explore_from=0.99)["explore_gate"] == AJAR
-    with pytest.raises(InputError, match=r"explore_from = 1\.5"):
-        train(explore_from=1.5)
+
+def test_the_gate_is_logged_and_refused_where_it_cannot_open(policy, scorers, tmp_path):
+    assert gated(policy, scorers, tmp_path / "shut", explore_from=0.9)["explore_gate"] == AJAR
+    with pytest.raises(InputError, match=r"explore_from = 0\.95.*no higher gate opens"):
+        gated(policy, scorers, tmp_path / "high", explore_from=0.95)
+    with pytest.raises(InputError, match="prompts of all categories; there is none of ambiguous"):
+        gated(policy, {**scorers}, tmp_path / "few", explore_from=0.5, prompts=policy.prompts[:8])
+    with pytest.raises(InputError, match="explore_from does not"):
+        gated(policy, scorers, tmp_path / "trl", explore_from=0.5, scale="group", credit="answer")
+
+
+def test_the_gate_changes_what_explored_reasoning_is_paid(policy, scorers, tmp_path, monkeypatch):
+    """From the same samples: wide open it is the trainer without a gate, ajar it is not."""
+
+    def trained(name, gate):
+        more = {"explore_from": gate, "updates": 1, "save_every": 1, "reasoning_weight_ramp": 0}
+        gated(policy, scorers, tmp_path / name, category_balance=True, **more)
+        return load_file(tmp_path / name / "model" / "model.safetensors")
+
+    without, ajar = trained("without", 0.0), trained("ajar", 0.9)
+    monkeypatch.setattr("sear_core.policy.balance.AJAR", 1.0)
+    wide = trained("wide", 0.9)
+    assert all(torch.equal(value, wide[name]) for name, value in without.items())
+    assert not all(torch.equal(value, ajar[name]) for name, value in without.items())
+
+
+def test_resumed_with_the_gate_alone_and_two_updates_a_generation_it_is_the_whole_run(
+    policy, scorers, tmp_path, stop
+):
+    options = {"explore_from": 0.3, "num_iterations": 2, "length_buckets": 3}
+    whole = gated(policy, scorers, tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        gated(policy, scorers, tmp_path / "cut", **options, callbacks=[stop])
+    assert (tmp_path / "cut" / "checkpoints" / "checkpoint-2").is_dir()
+    assert gated(policy, scorers, tmp_path / "cut", **options) == whole
+    ours, theirs = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("cut", "whole"))
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name

@@ -4,8 +4,9 @@ import pytest
 import torch
 from datasets import Dataset
 from torch import tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
+from sear_core.errors import InputError
 from sear_core.policy.by_length import left_aligned, right_aligned
 from sear_core.policy.prompts import training_rows
 from sear_core.policy.sear_config import SEARConfig
@@ -90,6 +91,37 @@ def test_greedy_generation_is_the_same_and_in_the_prompts_order(policy, scorers,
         found[parts], _ = trainer._generate_single_turn(ids, images, fields, 1)
     assert found[1] == found[3]
     assert len({tuple(row) for row in found[1]}) > 1
+
+
+def test_every_process_makes_as_many_calls_however_few_its_prompts(policy, scorers, tmp_path):
+    """Where weights are sharded, a call that one process leaves out is waited for by all others."""
+    trainer = sear(policy, scorers, tmp_path, length_buckets=3)
+    trainer.model.eval()
+    calls = []
+    trainer.model.generate, generate = (
+        lambda **call: calls.append(1) or generate(**call),
+        trainer.model.generate,
+    )
+    ids, images, fields = trainer._tokenize_prompts([row["prompt"] for row in trainer.train_dataset])
+    for number in (1, 2, 4, 12):
+        calls.clear()
+        found, _ = trainer._generate_single_turn(ids[:number], images, fields, 1)
+        assert len(found) == number and all(found) and len(calls) == 3
+
+
+def test_impossible_buckets_are_refused(policy, scorers, tmp_path):
+    with pytest.raises(InputError, match="length_buckets = 0, expected at least 1"):
+        sear(policy, scorers, tmp_path, length_buckets=0)
+    config = GPT2Config(vocab_size=300, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=1)
+    tokenizer = AutoTokenizer.from_pretrained(policy.path, padding_side="left")
+    arguments = SEARConfig(
+        output_dir=str(tmp_path), report_to="none", use_cpu=True, beta=0.0, length_buckets=2
+    )
+    rows = Dataset.from_list([{"prompt": "a", "question": "a", "category": "harmful", "prefill": ""}])
+    with pytest.raises(InputError, match="'gpt2' without rotary positions"):
+        SEARTrainer(
+            GPT2LMHeadModel(config), arguments, **scorers, train_dataset=rows, processing_class=tokenizer
+        )
 
 
 def test_an_update_in_buckets_is_the_update_in_one(policy, scorers, tmp_path):

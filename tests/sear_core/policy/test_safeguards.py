@@ -167,6 +167,8 @@ def test_refusing_all_and_answering_all_score_below_a_balance():
         assert both["validation/score"] == pytest.approx((0.9 * 0.5 * 0.4 * counted) ** 0.25)
     never = validation_metrics(sums(rollout([0, 1, 2], [0.9, 0.75, 0.7], values=[[0.0, 0.1]] * 3)), True)
     assert never["validation/score"] == pytest.approx((0.9 * 0.5 * 0.4 * 0.1) ** 0.25)
+    malformed = validation_metrics(sums(rollout([0, 1, 2], [0.0, 0.75, 0.7], values=[[NAN, NAN]] * 3)), True)
+    assert malformed["validation/score"] == 0.0
 
 
 def test_a_swapped_reasoning_is_the_other_sides():
