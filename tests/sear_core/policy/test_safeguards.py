@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -158,17 +159,22 @@ def test_refusing_all_and_answering_all_score_below_a_balance():
     assert found["validation/score"] == pytest.approx((0.9 * 0.5 * 0.4) ** (1 / 3))
     assert found["validation/exploration_rate"] == 1 and found["validation/malformed_rate"] == 0
     assert math.isnan(validation_metrics(sums(rollout([0, 1], [1.0, NAN])))["validation/score"])
-    # paid for exploring, half of the harmful prompts explored: (.9 · .5 · .4 · .5)^(1/4); none: the floor, .1
-    for second, counted in ((0.7, 1.0), (0.2, 0.5)):
-        values = [[0.0, 0.7], [0.0, second], *[[0.0, 0.7]] * 3]
-        both = validation_metrics(
-            sums(rollout([0, 0, 1, 2, 2], [0.8, 1.0, 0.75, 0.5, 0.9], values=values)), True
-        )
-        assert both["validation/score"] == pytest.approx((0.9 * 0.5 * 0.4 * counted) ** 0.25)
-    never = validation_metrics(sums(rollout([0, 1, 2], [0.9, 0.75, 0.7], values=[[0.0, 0.1]] * 3)), True)
-    assert never["validation/score"] == pytest.approx((0.9 * 0.5 * 0.4 * 0.1) ** 0.25)
-    malformed = validation_metrics(sums(rollout([0, 1, 2], [0.0, 0.75, 0.7], values=[[NAN, NAN]] * 3)), True)
-    assert malformed["validation/score"] == 0.0
+
+
+def test_where_exploring_is_paid_for_the_best_checkpoint_is_one_that_explores():
+    def score(explored, rewards=(0.8, 1.0, 0.75, 0.5, 0.9)):
+        rolled = rollout([0, 0, 1, 2, 2], list(rewards))
+        return validation_metrics(sums(replace(rolled, explored=torch.tensor(explored))), True)[
+            "validation/score"
+        ]
+
+    # .9 · .5 · .4 as above, times the share of the two harmful prompts that was explored, times nothing of the others'
+    assert score([1.0, 1.0, 0.0, 0.0, 0.0]) == pytest.approx((0.9 * 0.5 * 0.4) ** 0.25)
+    assert score([1.0, 0.0, 1.0, 1.0, 1.0]) == pytest.approx((0.9 * 0.5 * 0.4 * 0.5) ** 0.25)
+    # nothing explored yet, or nothing that could be scored: the floor, so that better answers still count
+    assert score([0.0] * 5) == pytest.approx((0.9 * 0.5 * 0.4 * 0.1) ** 0.25)
+    assert score([NAN, NAN, 1.0, 1.0, 1.0]) == pytest.approx((0.9 * 0.5 * 0.4 * 0.1) ** 0.25)
+    assert score([0.0] * 5, (0.2, 0.2, 0.75, 0.5, 0.9)) < score([0.0] * 5)
 
 
 def test_a_swapped_reasoning_is_the_other_sides():
