@@ -36,6 +36,9 @@ class CategoryBalance:
     """Running mean utility of each category; `means` is the only state, whoever resumes restores it."""
 
     means: dict[str, float] = field(default_factory=dict)
+    explored: float | None = (
+        None  # running share of explored completions where exploring is paid for; state, too
+    )
 
     def count(self, category: Tensor, reward: Tensor) -> None:
         """Take in one generation's completions; category: (N,) index into CATEGORIES. NaN does not count."""
@@ -55,11 +58,22 @@ class CategoryBalance:
                 weights[category == index] = 1 / max(FLOOR, self.means[name])
         return weights / weights.mean()
 
-    def explore_gate(self, start: float) -> float:
+    def count_explored(self, explored: Tensor) -> None:
+        """Take in 1 or 0 of one generation's completions to prompts on which exploring is paid for; NaN is left out."""
+        now = explored.nanmean().item()  # NaN of nothing
+        if now == now:
+            before = now if self.explored is None else self.explored
+            self.explored = DECAY * before + (1 - DECAY) * now
+
+    def explore_gate(self, start: float, at_least: float = 0.0) -> float:
         """How far exploration is paid for: AJAR while the worst category's utility is at most `start`, 1 from
         GATE_WIDTH above it, in between on the line; always 1 where `start` is 0. It closes again when a category
-        falls behind. Our choice."""
+        falls behind. And however the answers are, it opens as the explored share falls to `at_least`, from
+        GATE_WIDTH above it on: exploration waits for the answers, but does not die meanwhile. Our choice."""
         if not start:
             return 1.0
         worst = min(self.means.values()) if len(self.means) == len(CATEGORIES) else 0.0
-        return AJAR + (1 - AJAR) * min(1.0, max(0.0, (worst - start) / GATE_WIDTH))
+        openings = [(worst - start) / GATE_WIDTH]
+        if at_least and self.explored is not None:
+            openings.append((at_least + GATE_WIDTH - self.explored) / GATE_WIDTH)
+        return AJAR + (1 - AJAR) * min(1.0, max(0.0, *openings))

@@ -40,6 +40,7 @@ class SEARConfig(GRPOConfig):
     explore_from: float = (
         0.0  # the worst category's utility from which exploring is paid in full (balance.py)
     )
+    explore_at_least: float = 0.0  # share explored below which it is paid in full whatever the answers are
     max_reasoning_steps: int = 8  # K
     reference_refusal: str = "Sorry, I can't help with that."
     safe_snap: float = 0.9  # TARS, arXiv 2507.00971
@@ -75,6 +76,10 @@ class SEARConfig(GRPOConfig):
         if not 0 <= self.explore_from <= HIGHEST_GATE:
             raise InputError(
                 f"explore_from = {self.explore_from}, expected a utility in [0, {HIGHEST_GATE}]: no higher gate opens"
+            )
+        if not 0 <= self.explore_at_least <= HIGHEST_GATE:
+            raise InputError(
+                f"explore_at_least = {self.explore_at_least}, expected a share in [0, {HIGHEST_GATE}]"
             )
         if self.length_buckets < 1:
             raise InputError(f"length_buckets = {self.length_buckets}, expected at least 1")

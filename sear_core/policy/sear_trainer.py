@@ -205,9 +205,13 @@ class SEARTrainer(ByLength):
             if self.balance is not None and mode == "train":
                 if not first.borrowed.all():  # in cross-play answers are worse by design
                     self.balance.count(first.category, first.reward)
+                    paid_for = torch.isin(
+                        first.category, torch.tensor(explored, device=first.category.device)
+                    )
+                    self.balance.count_explored(first.explored[paid_for & ~first.borrowed])
                 if self.args.category_balance:
                     balance = self.balance.weights(everyone.category)
-                gate = self.balance.explore_gate(self.args.explore_from)
+                gate = self.balance.explore_gate(self.args.explore_from, self.args.explore_at_least)
                 metrics |= {f"utility/{name}": value for name, value in self.balance.means.items()}
                 metrics["explore_gate"] = gate
             answers, steps = player_advantages(
@@ -348,6 +352,7 @@ class SEARTrainer(ByLength):
                 "curve": self.safeguards.curve,
                 "best": self.safeguards.best,
                 "utilities": None if self.balance is None else self.balance.means,
+                "explored": None if self.balance is None else self.balance.explored,
                 "cross": None if self.cross is None else self.cross.state(),
             }
             (folder / STATE_FILE).write_text(json.dumps(state))
@@ -363,6 +368,7 @@ class SEARTrainer(ByLength):
                 self.cross.restore(state["cross"])
             if self.balance is not None and state.get("utilities"):
                 self.balance.means = state["utilities"]
+                self.balance.explored = state.get("explored")
             self._kl = math.nan if state["kl"] is None else state["kl"]
             self.safeguards.curve, self.safeguards.best = state["curve"], state["best"]
             if state["best"] is not None and self.is_world_process_zero():

@@ -31,6 +31,8 @@ class PolicyConfig(Section):
     # exploring is paid in full once the worst category's mean utility is .1 above this, before that a quarter of it,
     # and the rest as GRPO has it. 0: in full from the start
     explore_from: float = Field(0.0, ge=0, le=0.9)
+    # and whatever the answers are, as the running share of explored completions falls to this. 0: off
+    explore_at_least: float = Field(0.0, ge=0, le=0.9)
     max_steps: int = Field(8, gt=0)  # K, the cap on reasoning steps
     process_reward: str = "harm_model"  # or forced_answer, target_logprob, or your own as module:object
     prover: str | None = (

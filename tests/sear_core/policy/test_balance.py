@@ -97,6 +97,23 @@ def test_explorations_gate_opens_with_the_worst_category_and_closes_again():
     assert CategoryBalance({"harmful": 1.0, "harmless": 1.0}).explore_gate(0.5) == AJAR  # one was never seen
 
 
+def test_exploration_that_dies_behind_the_gate_opens_it():
+    balance = CategoryBalance({"harmful": 0.9, "harmless": 0.8, "ambiguous": 0.1})
+    balance.count_explored(torch.tensor([1.0, 0.0, float("nan")]))
+    balance.count_explored(torch.tensor([]))
+    assert balance.explored == 0.5
+    assert balance.explore_gate(0.5, 0.2) == AJAR  # enough is explored
+    balance.count_explored(torch.tensor([0.0, 0.0]))
+    assert balance.explored == pytest.approx(DECAY * 0.5)
+    balance.explored = 0.24
+    assert balance.explore_gate(0.5, 0.2) == pytest.approx(0.25 + 0.75 * 0.6)  # (.2 + .1 - .24) / .1
+    balance.explored = 0.05
+    assert balance.explore_gate(0.5, 0.2) == 1
+    assert balance.explore_gate(0.5) == AJAR  # off
+    balance.means["ambiguous"] = 0.7
+    assert balance.explore_gate(0.5, 0.0) == 1  # the answers alone open it as before
+
+
 def test_behind_a_closed_gate_an_explored_prompts_reasoning_carries_the_answers_advantage():
     rewards = torch.tensor([1.0, 0.0])  # one group: ± ½, σ ½, so A = ± 1
     values = torch.tensor([[0.0, 0.4], [0.0, 0.4]])  # G = .4 on the only step, σ .4: 1, times λ = .5
@@ -124,6 +141,8 @@ def test_the_gate_is_logged_and_refused_where_it_cannot_open(policy, scorers, tm
     assert gated(policy, scorers, tmp_path / "shut", explore_from=0.9)["explore_gate"] == AJAR
     with pytest.raises(InputError, match=r"explore_from = 0\.95.*no higher gate opens"):
         gated(policy, scorers, tmp_path / "high", explore_from=0.95)
+    with pytest.raises(InputError, match=r"explore_at_least = 1, expected a share in \[0, 0\.9\]"):
+        gated(policy, scorers, tmp_path / "share", explore_from=0.5, explore_at_least=1)
     with pytest.raises(InputError, match="prompts of all categories; there is none of ambiguous"):
         gated(policy, {**scorers}, tmp_path / "few", explore_from=0.5, prompts=policy.prompts[:8])
     with pytest.raises(InputError, match="explore_from does not"):
@@ -148,7 +167,7 @@ def test_the_gate_changes_what_explored_reasoning_is_paid(policy, scorers, tmp_p
 def test_resumed_with_the_gate_alone_and_two_updates_a_generation_it_is_the_whole_run(
     policy, scorers, tmp_path, stop
 ):
-    options = {"explore_from": 0.3, "num_iterations": 2, "length_buckets": 3}
+    options = {"explore_from": 0.3, "explore_at_least": 0.4, "num_iterations": 2, "length_buckets": 3}
     whole = gated(policy, scorers, tmp_path / "whole", **options)
     with pytest.raises(KeyboardInterrupt):
         gated(policy, scorers, tmp_path / "cut", **options, callbacks=[stop])
