@@ -149,9 +149,8 @@ def hours(settings: PipelineConfig, size: Size, gpu: GPU, asked: Work, given: As
     train_gpus = fitting(n * (2 if lora else 16) + 4e9, gpu)
     serve_gpus = fitting(2 * n + 8e9, gpu)
     trained, scored = gpu.flops * given.training_use, gpu.flops * given.scoring_use
-    sampled = (
-        asked.updates * asked.completions / policy.num_iterations
-    )  # a generation serves that many updates
+    # a generation serves num_iterations updates
+    sampled = asked.updates * asked.completions / policy.num_iterations
     tokens = sampled * (asked.prompt + asked.completion)
     accumulation = asked.completions // (policy.per_device_batch_size or asked.completions)
     old = policy.vllm or (policy.steps_per_generation or accumulation) * policy.num_iterations > accumulation

@@ -33,12 +33,13 @@ def utilities(category: Tensor, reward: Tensor) -> Tensor:
 
 @dataclass
 class CategoryBalance:
-    """Running mean utility of each category; `means` is the only state, whoever resumes restores it."""
+    """Running mean utility of each category, and the running share of explored completions where that is paid for.
+
+    Both are the only state; whoever resumes restores it.
+    """
 
     means: dict[str, float] = field(default_factory=dict)
-    explored: float | None = (
-        None  # running share of explored completions where exploring is paid for; state, too
-    )
+    explored: float | None = None
 
     def count(self, category: Tensor, reward: Tensor) -> None:
         """Take in one generation's completions; category: (N,) index into CATEGORIES. NaN does not count."""
@@ -77,3 +78,10 @@ class CategoryBalance:
         if at_least and self.explored is not None:
             openings.append((at_least + GATE_WIDTH - self.explored) / GATE_WIDTH)
         return AJAR + (1 - AJAR) * min(1.0, max(0.0, *openings))
+
+    def state(self) -> dict:
+        """For the checkpoint; JSON."""
+        return {"means": self.means, "explored": self.explored}
+
+    def restore(self, state: dict) -> None:
+        self.means, self.explored = state["means"], state["explored"]

@@ -37,10 +37,8 @@ class SEARConfig(GRPOConfig):
     sigma_floor: float = 0.1
     sigma_decay: float = 0.9
     explore_on: str = "harmful"
-    explore_from: float = (
-        0.0  # the worst category's utility from which exploring is paid in full (balance.py)
-    )
-    explore_at_least: float = 0.0  # share explored below which it is paid in full whatever the answers are
+    explore_from: float = 0.0  # exploration's gate: from which utility of the worst category (balance.py)
+    explore_at_least: float = 0.0  # share explored below which the gate is open whatever the answers are
     max_reasoning_steps: int = 8  # K
     reference_refusal: str = "Sorry, I can't help with that."
     safe_snap: float = 0.9  # TARS, arXiv 2507.00971
@@ -81,6 +79,8 @@ class SEARConfig(GRPOConfig):
             raise InputError(
                 f"explore_at_least = {self.explore_at_least}, expected a share in [0, {HIGHEST_GATE}]"
             )
+        if self.explore_at_least and not self.explore_from:
+            raise InputError("explore_at_least opens the gate of explore_from, which is 0: there is none")
         if self.length_buckets < 1:
             raise InputError(f"length_buckets = {self.length_buckets}, expected at least 1")
         if not 0 <= self.weight_averaging < 1:

@@ -199,16 +199,17 @@ class SEARTrainer(ByLength):
         if self.args.player_scale == "group":
             advantages = output["advantages"].unsqueeze(1).expand(-1, width).contiguous()
         else:
-            explored = [CATEGORIES.index(name) for name in EXPLORE_ON[self.args.explore_on]]
+            names = EXPLORE_ON[self.args.explore_on]
+            paid_for = torch.tensor(
+                [CATEGORIES.index(name) for name in names], device=everyone.category.device
+            )
             balance: torch.Tensor | float = 1.0
             gate = 1.0
             if self.balance is not None and mode == "train":
                 if not first.borrowed.all():  # in cross-play answers are worse by design
                     self.balance.count(first.category, first.reward)
-                    paid_for = torch.isin(
-                        first.category, torch.tensor(explored, device=first.category.device)
-                    )
-                    self.balance.count_explored(first.explored[paid_for & ~first.borrowed])
+                    own = torch.isin(first.category, paid_for) & ~first.borrowed
+                    self.balance.count_explored(first.explored[own])
                 if self.args.category_balance:
                     balance = self.balance.weights(everyone.category)
                 gate = self.balance.explore_gate(self.args.explore_from, self.args.explore_at_least)
@@ -217,7 +218,7 @@ class SEARTrainer(ByLength):
             answers, steps = player_advantages(
                 everyone.reward,
                 everyone.values,
-                torch.isin(everyone.category, torch.tensor(explored, device=everyone.category.device)),
+                torch.isin(everyone.category, paid_for),
                 credit=self.args.credit,
                 weight=weight,
                 group_size=group_size,
@@ -351,8 +352,7 @@ class SEARTrainer(ByLength):
                 "kl": self._kl if math.isfinite(self._kl) else None,
                 "curve": self.safeguards.curve,
                 "best": self.safeguards.best,
-                "utilities": None if self.balance is None else self.balance.means,
-                "explored": None if self.balance is None else self.balance.explored,
+                "balance": None if self.balance is None else self.balance.state(),
                 "cross": None if self.cross is None else self.cross.state(),
             }
             (folder / STATE_FILE).write_text(json.dumps(state))
@@ -366,9 +366,8 @@ class SEARTrainer(ByLength):
             self.watch.restore(state["watch"])
             if self.cross is not None and state.get("cross"):
                 self.cross.restore(state["cross"])
-            if self.balance is not None and state.get("utilities"):
-                self.balance.means = state["utilities"]
-                self.balance.explored = state.get("explored")
+            if self.balance is not None and state.get("balance"):
+                self.balance.restore(state["balance"])
             self._kl = math.nan if state["kl"] is None else state["kl"]
             self.safeguards.curve, self.safeguards.best = state["curve"], state["best"]
             if state["best"] is not None and self.is_world_process_zero():

@@ -198,9 +198,8 @@ def run_sear(
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    if missing := [
-        name for name in CATEGORIES if explore_from and name not in {row["category"] for row in prompts}
-    ]:
+    missing = [name for name in CATEGORIES if all(row["category"] != name for row in prompts)]
+    if explore_from and missing:
         raise InputError(
             f"policy.explore_from needs prompts of all categories; there is none of {missing[0]}"
         )

@@ -100,6 +100,8 @@ class PolicyConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> PolicyConfig:
+        if self.explore_at_least and not self.explore_from:
+            raise ValueError("explore_at_least opens the gate of explore_from, which is 0: there is none")
         if self.resample_dead_groups and self.vllm:
             raise ValueError(
                 "resample_dead_groups needs vllm = false: TRL's vLLM backend expects whole batches"

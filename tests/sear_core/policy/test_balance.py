@@ -143,6 +143,8 @@ def test_the_gate_is_logged_and_refused_where_it_cannot_open(policy, scorers, tm
         gated(policy, scorers, tmp_path / "high", explore_from=0.95)
     with pytest.raises(InputError, match=r"explore_at_least = 1, expected a share in \[0, 0\.9\]"):
         gated(policy, scorers, tmp_path / "share", explore_from=0.5, explore_at_least=1)
+    with pytest.raises(InputError, match="explore_from, which is 0"):
+        gated(policy, scorers, tmp_path / "none", explore_at_least=0.2)
     with pytest.raises(InputError, match="prompts of all categories; there is none of ambiguous"):
         gated(policy, {**scorers}, tmp_path / "few", explore_from=0.5, prompts=policy.prompts[:8])
     with pytest.raises(InputError, match="explore_from does not"):
