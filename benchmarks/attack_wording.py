@@ -73,6 +73,8 @@ def main() -> int:
     for arm, seed, model in policies(options.store, options.share):
         if (options.arms and arm not in options.arms) or (options.seeds and seed not in options.seeds):
             continue
+        if seed in values.get(arm, {}):
+            parser.error(f"{options.store}: two policies of {arm}, seed {seed}; expected one study's")
         with tempfile.TemporaryDirectory() as folder:
             found = evaluate_model(
                 out=Path(folder), judge=OracleJudge(), model_path=str(model), rows=rows, attacks=ATTACKS, seed=seed,

@@ -66,11 +66,12 @@ def write_csv(members: Members, path: Path) -> None:
             table.writerow([arm, seed, f"{share:g}", *(metrics.get(name, "") for name in METRICS)])
 
 
-def said(estimate: Summary | None, sign: str = "") -> str:
+def said(estimate: Summary | None, sign: str = "", interval: bool = True) -> str:
     """`mean [low, high]`, `mean` of one seed, a dash of none."""
-    if estimate is None or estimate["mean"] is None or math.isnan(estimate["mean"]):
+    if estimate is None:
         return "–"
-    ends = "" if estimate["low"] is None else f" [{estimate['low']:{sign}.2f}, {estimate['high']:{sign}.2f}]"
+    known = interval and estimate["low"] is not None
+    ends = "" if not known else f" [{estimate['low']:{sign}.2f}, {estimate['high']:{sign}.2f}]"
     return f"{estimate['mean']:{sign}.2f}{ends}"
 
 
@@ -92,7 +93,7 @@ def show(members: Members, share: float, baselines: list[str], differences: list
     table(
         ["arm", "seeds", "DSR", "harmless", "ambiguous", "DSR + ambiguous (sd)", "explores / flips", "collapsed"],
         ([f"`{arm}`", str(len(values[arm])), *(said(found.get(name)) for name in DIRECT[:3]), _sum(found),
-          f"{said(_mean(found, DIRECT[3]))} / {said(_mean(found, DIRECT[4]))}",
+          " / ".join(said(found.get(name), interval=False) for name in DIRECT[3:]),
           f"{sum(v['collapsed'] for v in values[arm].values()):g}"] for arm, found in arms.items()),
     )  # fmt: skip
     table(
@@ -108,10 +109,6 @@ def show(members: Members, share: float, baselines: list[str], differences: list
              for arm in values if arm != baseline
              for paired in [paired_differences(values[arm], values[baseline])]),
         )  # fmt: skip
-
-
-def _mean(found: Mapping[str, Summary], name: str) -> Summary | None:
-    return found[name] | {"low": None, "high": None} if name in found else None
 
 
 def _sum(found: Mapping[str, Summary]) -> str:
