@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import time
-from pathlib import Path
 
-import pytest
+import kill_resume
 from mlflow import MlflowClient
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def bench():
-    spec = importlib.util.spec_from_file_location("kill_resume", REPOSITORY / "benchmarks" / "kill_resume.py")
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
 
 
 def test_a_signal_to_the_group_ends_a_run_in_order_and_a_kill_takes_its_server_along(
-    bench, tmp_path, fresh_workspace
+    tmp_path, fresh_workspace
 ):
     """SIGTERM, SIGINT, SIGKILL while the warm start trains; the second and third run take the first one up."""
     if (
@@ -37,20 +25,20 @@ def test_a_signal_to_the_group_ends_a_run_in_order_and_a_kill_takes_its_server_a
         [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
     ):
         before = {path.stat().st_mtime_ns for path in store.glob("*.partial/job.json")}
-        process = bench.start(root, ["--preset", "smoke", "--until", "warm_start"])
+        process = kill_resume.start(root, ["--preset", "smoke", "--until", "warm_start"])
         while not {path.stat().st_mtime_ns for path in store.glob("*.partial/job.json")} - before:
-            assert process.poll() is None, bench.messages(root).read_text()
+            assert process.poll() is None, kill_resume.messages(root).read_text()
             time.sleep(0.02)
-        assert len(bench.running_in(root)) >= 3  # the run, Prefect's temporary server, the stage
+        assert len(kill_resume.running_in(root)) >= 3  # the run, Prefect's temporary server, the stage
         if sent == signal.SIGKILL:
             process.kill()
         else:
             os.killpg(process.pid, sent)
         began = time.monotonic()
         process.communicate()
-        assert process.returncode == code, bench.messages(root).read_text()
+        assert process.returncode == code, kill_resume.messages(root).read_text()
         assert time.monotonic() - began < 30  # seconds; its server away, it took two minutes
-        while (left := bench.running_in(root)) and time.monotonic() - began < 60:
+        while (left := kill_resume.running_in(root)) and time.monotonic() - began < 60:
             time.sleep(0.1)
         assert left == []
         client = client or MlflowClient(f"sqlite:///{root / 'mlruns' / 'mlflow.db'}")
@@ -60,7 +48,7 @@ def test_a_signal_to_the_group_ends_a_run_in_order_and_a_kill_takes_its_server_a
         if sent != signal.SIGKILL:  # the next start says it of a killed one
             assert {run.info.status for run in runs} <= {"KILLED", "FINISHED"}
             assert parent.info.status == "KILLED"
-    said = bench.messages(root).read_text()
+    said = kill_resume.messages(root).read_text()
     assert "terminated; the same command continues where it was" in said
     assert "interrupted; the same command continues where it was" in said
     assert "Traceback" not in said and "failed" not in said

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
+import kill_resume
 import pytest
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -23,7 +23,6 @@ from tasks.dvc_adapter import tracked_version
 from tasks.stage import finite
 from tasks.workspace import Workspace
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 ATTACKS = ("harmful_prefill", "benign_hijack", "answer_prefill")
 ARMS = ("sft", "grpo", "sear")
 STAGES = [
@@ -243,23 +242,20 @@ def test_a_run_that_was_killed_in_two_stages_ends_as_the_one_that_was_left_alone
     smoke, tmp_path, fresh_workspace
 ):
     """SIGKILL while the reward models train, then after the policy's first checkpoint; the same call each time."""
-    spec = importlib.util.spec_from_file_location("kill_resume", REPOSITORY / "benchmarks" / "kill_resume.py")
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
     root = fresh_workspace(tmp_path / "checkout")
     shutil.copytree(smoke.root / "data", root / "data")
     for stage in ("prepare", "validate"):  # they do not depend on where they lie
         shutil.copytree(smoke.root / ".sear" / "store" / stage, root / ".sear" / "store" / stage)
     call = ["--preset", "smoke", "--until", "evaluation.sear"]
     for moment in ("reward_model/*.partial/out", "policy.sear/*.partial/out/checkpoints/*/manifest.json"):
-        process = bench.start(root, call)
+        process = kill_resume.start(root, call)
         while not list((root / ".sear" / "store").glob(moment)):
-            assert process.poll() is None, bench.messages(root).read_text()
+            assert process.poll() is None, kill_resume.messages(root).read_text()
             time.sleep(0.02)
         process.kill()
         process.communicate()
-    killed = bench.left(root, bench.to_the_end(root, call))
-    whole = bench.left(smoke.root, smoke.result)
+    killed = kill_resume.left(root, kill_resume.to_the_end(root, call))
+    whole = kill_resume.left(smoke.root, smoke.result)
     stages = ["prepare", "validate", "warm_start", "reward_model", "policy.sear", "evaluation.sear"]
     for stage in stages[2:]:
         assert killed["outputs"][stage] == whole["outputs"][stage], stage

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from concurrent_runs import runs_at_once
 from mlflow import MlflowClient
 
 from flows import servers
@@ -22,15 +21,6 @@ from tasks.tracking import Tracker
 from tasks.workspace import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def bench() -> ModuleType:
-    path = REPOSITORY / "benchmarks" / "concurrent_runs.py"
-    spec = importlib.util.spec_from_file_location("concurrent_runs", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +174,6 @@ def test_a_server_that_cannot_start_is_told_with_its_own_words_and_a_port_in_use
 @pytest.mark.slow
 def test_two_smoke_runs_at_once_onto_one_server_are_both_whole(tracking, tmp_path):
     with servers.prefect_server(tmp_path / "prefect") as prefect:
-        found = bench().runs_at_once(tmp_path, 2, tracking[0], prefect)
+        found = runs_at_once(tmp_path, 2, tracking[0], prefect)
     assert found["runs"] == [{"code": 0, "wrong": []}] * 2
     assert len(set(found["versions"])) == 2

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-
-
-@pytest.fixture
-def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    return importlib.import_module("study_tables")
+import study_tables
 
 
 def part(path: Path, seeds: dict[int, float], **more: object) -> Path:
@@ -29,18 +22,17 @@ def part(path: Path, seeds: dict[int, float], **more: object) -> Path:
     return path
 
 
-def call(tables: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["study_tables.py", *map(str, arguments)])
-    return tables.main()
+    return study_tables.main()
 
 
 def test_parts_are_one_study(
-    tables: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = [part(tmp_path / "1.json", {0: 0.6, 1: 0.7}), part(tmp_path / "2.json", {1: 0.7, 2: 0.8})]
     assert (
         call(
-            tables,
             monkeypatch,
             *parts,
             "--csv",
@@ -59,13 +51,13 @@ def test_parts_are_one_study(
     assert "| `sear` | 3 |" in printed and "| 3 |\n" in printed  # all three collapsed: harmless .4
     assert "| `sear`, seed | 0 | 1 | 2 |" in printed and "| dsr | 0.60 | 0.70 | 0.80 |" in printed
     assert (tmp_path / "trade_off.svg").read_text().startswith("<svg")
-    assert call(tables, monkeypatch, tmp_path / "m.csv", "--seeds-of", "sear") == 0
+    assert call(monkeypatch, tmp_path / "m.csv", "--seeds-of", "sear") == 0
     assert capsys.readouterr().out == printed, "a CSV holds all that the tables are made of"
 
 
 def test_parts_that_disagree_are_named(
-    tables: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = [part(tmp_path / "1.json", {0: 0.6}), part(tmp_path / "2.json", {0: 0.61})]
-    assert call(tables, monkeypatch, *parts) == 1
+    assert call(monkeypatch, *parts) == 1
     assert capsys.readouterr().err == "sear, seed 0, share 0.33: not the same in all parts\n"

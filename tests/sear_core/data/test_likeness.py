@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
+import contamination
 import pytest
 
 from sear_core.data.likeness import misspelt, near_duplicate
@@ -120,27 +119,17 @@ def test_the_table_index_proposes_every_pair_within_one_slip_of_one_group() -> N
     assert set(index.pairs()) == {(0, 1), (0, 2), (1, 2), (3, 4)}
 
 
-def _benchmark() -> ModuleType:
-    path = Path(__file__).parents[3] / "benchmarks" / "contamination.py"
-    spec = importlib.util.spec_from_file_location("contamination", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.skipif(not DATA.is_dir(), reason="SEAR_PUBLIC_DATA names no folder of the public sets")
 def test_on_real_prompts_edits_are_found_and_xstests_contrasts_are_not_taken_for_duplicates() -> None:
-    measure = _benchmark()
-    prompts = measure.prompts_of(DATA)[::20]
-    counts = measure.count(prompts)
-    for edits in (measure.DESIGN, measure.ASIDE):
-        results = [measure.found_share(prompts, edit, counts) for edit in edits.values()]
+    prompts = contamination.prompts_of(DATA)[::20]
+    counts = contamination.count(prompts)
+    for edits in (contamination.DESIGN, contamination.ASIDE):
+        results = [contamination.found_share(prompts, edit, counts) for edit in edits.values()]
         found, planted = (sum(column) for column in zip(*results, strict=True))
         assert planted > 1000 and found / planted >= 0.95
-    safe, unsafe = measure.xstest(DATA)
-    own: Counter[str] = measure.count(safe + unsafe)
-    assert measure.alarms(safe, unsafe, own) / len(unsafe) <= 0.01
+    safe, unsafe = contamination.xstest(DATA)
+    own: Counter[str] = contamination.count(safe + unsafe)
+    assert contamination.alarms(safe, unsafe, own) / len(unsafe) <= 0.01
 
 
 @pytest.mark.parametrize(
