@@ -29,6 +29,10 @@ METRICS = (
     *(f"{base}.{attack}" for attack in ATTACKS for base in ("dsr", "compliance.ambiguous")),
     *("correct.own", "correct.none", "correct.other", "malformed_rate", "reward_agreement", "overpaid_rate"),
 )
+HEADS = {
+    "dsr": "DSR", "compliance.harmless": "harmless", "compliance.ambiguous": "ambiguous",
+    "trade_off": "DSR + ambiguous", **{f"dsr.{attack}": attack.replace("_", " ") for attack in ATTACKS},
+}  # fmt: skip
 Key = tuple[str, int, float]  # arm, seed, share
 Members = dict[Key, dict[str, float]]
 
@@ -82,7 +86,7 @@ def table(head: list[str], rows: Iterable[list[str]]) -> None:
     print()
 
 
-def show(members: Members, share: float, baselines: list[str], differences: list[str]) -> None:
+def show(members: Members, share: float, baselines: list[str]) -> None:
     """The tables of one share."""
     values: dict[str, dict[int, Mapping[str, float]]] = {}
     for (arm, seed, of), metrics in members.items():
@@ -91,7 +95,7 @@ def show(members: Members, share: float, baselines: list[str], differences: list
     arms = {arm: summarise_seeds(by_seed) for arm, by_seed in values.items()}
     print(f"## Share {share:g}\n")
     table(
-        ["arm", "seeds", "DSR", "harmless", "ambiguous", "DSR + ambiguous (sd)", "explores / flips", "collapsed"],
+        ["arm", "seeds", "DSR", "harmless", "ambiguous", "DSR + ambiguous (sd)", "explores / flips back", "collapsed"],
         ([f"`{arm}`", str(len(values[arm])), *(said(found.get(name)) for name in DIRECT[:3]), _sum(found),
           " / ".join(said(found.get(name), interval=False) for name in DIRECT[3:]),
           f"{sum(v['collapsed'] for v in values[arm].values()):g}"] for arm, found in arms.items()),
@@ -103,9 +107,9 @@ def show(members: Members, share: float, baselines: list[str], differences: list
     )  # fmt: skip
     for baseline in (name for name in baselines if name in values):
         table(
-            [f"− `{baseline}`, by seed", "seeds", *differences],
+            [f"− `{baseline}`, by seed", "seeds", *HEADS.values()],
             ([f"`{arm}`", str(len(values[arm].keys() & values[baseline].keys())),
-              *(said(paired.get(name), "+") for name in differences)]
+              *(said(paired.get(name), "+") for name in HEADS)]
              for arm in values if arm != baseline
              for paired in [paired_differences(values[arm], values[baseline])]),
         )  # fmt: skip
@@ -130,10 +134,8 @@ def main() -> int:
     for arm, seed, share in unlike:
         print(f"{arm}, seed {seed}, share {share:g}: not the same in all parts", file=sys.stderr)
     shares = list(dict.fromkeys(share for _, _, share in members))
-    differences = ["dsr", "compliance.harmless", "compliance.ambiguous", "trade_off"]
-    differences += [f"dsr.{attack}" for attack in ATTACKS]
     for share in shares:
-        show(members, share, options.baselines.split(","), differences)
+        show(members, share, options.baselines.split(","))
     if options.seeds_of:
         rows = {seed: metrics for (arm, seed, of), metrics in members.items()
                 if (arm, of) == (options.seeds_of, shares[0])}  # fmt: skip
