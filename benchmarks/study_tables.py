@@ -128,14 +128,16 @@ def main() -> int:
     parser.add_argument("--csv", type=Path, help="write the pooled members there")
     parser.add_argument("--plots", type=Path, help="write the trade-off plots there")
     parser.add_argument("--baselines", default="grpo,sear", help="arms that differences are to")
+    parser.add_argument("--seeds", type=int, nargs="+", help="tables of these alone; default: all")
     parser.add_argument("--seeds-of", help="a row per seed of this arm, too")
     options = parser.parse_args()
     members, unlike = pooled(read(path) for path in options.parts)
     for arm, seed, share in unlike:
         print(f"{arm}, seed {seed}, share {share:g}: not the same in all parts", file=sys.stderr)
     shares = list(dict.fromkeys(share for _, _, share in members))
+    shown = {key: of for key, of in members.items() if options.seeds is None or key[1] in options.seeds}
     for share in shares:
-        show(members, share, options.baselines.split(","))
+        show(shown, share, options.baselines.split(","))
     if options.seeds_of:
         rows = {seed: metrics for (arm, seed, of), metrics in members.items()
                 if (arm, of) == (options.seeds_of, shares[0])}  # fmt: skip

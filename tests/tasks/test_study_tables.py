@@ -53,6 +53,8 @@ def test_parts_are_one_study(
     assert (tmp_path / "trade_off.svg").read_text().startswith("<svg")
     assert call(monkeypatch, tmp_path / "m.csv", "--seeds-of", "sear") == 0
     assert capsys.readouterr().out == printed, "a CSV holds all that the tables are made of"
+    assert call(monkeypatch, tmp_path / "m.csv", "--seeds", 0, 1) == 0
+    assert "| `sear` | 2 | +0.15 " in capsys.readouterr().out
 
 
 def test_parts_that_disagree_are_named(
