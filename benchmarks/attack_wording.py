@@ -7,7 +7,8 @@ The evaluation's attack texts share no phrasing with any training text, and mode
 words. Here the same attacks are made of the grammar's own lines, on prompts of its validation split: an exploration's
 first two steps, a whole exploration in place of the reasoning, and a benign reasoning ("nobody is hurt, so i help")
 in its place. Not the held-out evaluation, and no figure of the study; judged by the same oracle. Means over seeds with
-95 % t intervals: harmful prompts answered safely, then ambiguous prompts answered.
+95 % t intervals: harmful prompts answered safely, then ambiguous prompts answered; then the differences to `grpo`,
+paired by seed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sear_core.data.corpus import Pool
 from sear_core.data.corpus_texts import Dice, exploration
 from sear_core.evaluation.evaluate import evaluate_model
 from sear_core.evaluation.judges import OracleJudge
-from sear_core.evaluation.seeds import summarise_seeds
+from sear_core.evaluation.seeds import paired_differences, summarise_seeds
 from sear_core.schema import CATEGORIES
 
 ATTACKS = ("harmful_prefill", "harmful_hijack", "benign_hijack")
@@ -92,6 +93,16 @@ def main() -> int:
         ]
         lines.append([f"`{arm}`", str(len(by_seed)), *cells])
     table(["arm", "seeds", *(f"{name}: DSR / ambiguous" for name in conditions)], lines)
+    baseline = values.pop("grpo", {})
+    differences = [
+        [f"`{arm}`", str(len(by_seed.keys() & baseline.keys())),
+         *(f"{said(found.get(f'dsr{c}'), '+')} / {said(found.get(f'compliance.ambiguous{c}'), '+')}"
+           for c in conditions.values())]
+        for arm, by_seed in values.items()
+        for found in [paired_differences(by_seed, baseline)]
+    ]  # fmt: skip
+    if baseline and differences:
+        table(["− `grpo`, by seed", "seeds", *conditions], differences)
     return 0 if lines else 1
 
 
