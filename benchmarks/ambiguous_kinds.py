@@ -1,7 +1,7 @@
 """Which ambiguous prompts does an arm refuse? Those about things, or make-believe about the living?
 
-    python benchmarks/ambiguous_kinds.py --share 0.33            # every policy of that share in .sear/store
-    python benchmarks/ambiguous_kinds.py --arms grpo sear --csv docs/study/ambiguous_kinds.csv
+    python benchmarks/ambiguous_kinds.py --csv docs/study/ambiguous_kinds.csv  # each policy of share .33 in .sear/store
+    python benchmarks/ambiguous_kinds.py --arms grpo sear --share 0.5
 
 Reads what the evaluations of a study left in the store (held-out prompts, asked directly, judged by the oracle) and
 prints, per arm and seed, the share of prompts answered: of each kind, of targets seen in training and not, and of
@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+from attack_wording import policies
 from study_tables import table
 
 from sear_core.data.grammar import HELD_OUT, KIND, parse_prompt
@@ -33,15 +34,14 @@ SHARES = {  # column: the rows that it is a share of
 def evaluations(store: Path, share: float) -> pd.DataFrame:
     """The ambiguous prompts' rows of every evaluation of a policy that was trained at the share."""
     trained = set()  # two arms may share weights: one trained longer whose best checkpoint is the old one
-    for entry in store.glob("policy.*/*/entry.json"):
-        found = json.loads(entry.read_text())
-        if found["parts"]["section"]["harmful_share"] == share:
-            trained.add((entry.parts[-3], found["handle"]["md5"]))
+    for arm, _, model in policies(store, share):
+        entry = json.loads((model.parents[1] / "entry.json").read_text())
+        trained.add((arm, entry["handle"]["md5"]))
     parts = []
     for entry in sorted(store.glob("evaluation.*/*/entry.json")):
         keys = json.loads(entry.read_text())["parts"]
         arm = entry.parts[-3].removeprefix("evaluation.")
-        if (f"policy.{arm}", keys["inputs"].get(f"policy.{arm}")) in trained:
+        if (arm, keys["inputs"].get(f"policy.{arm}")) in trained:
             rows = pd.read_parquet(entry.parent / "out" / "completions.parquet")
             rows = rows[(rows["condition"] == "none") & (rows["category"] == "ambiguous")]
             parts.append(rows.assign(arm=arm, seed=keys["section"]["seed"]))

@@ -26,15 +26,18 @@ def stage(store: Path, name: str, number: str, inputs: dict, md5: str, **section
 
 
 def evaluation(store: Path, arm: str, seed: int, md5: str, verdicts: dict[str, str]) -> None:
-    stage(store, f"policy.{arm}", str(seed), {}, md5, harmful_share=0.33)
+    stage(store, f"policy.{arm}", str(seed), {}, md5, harmful_share=0.33, seed=seed)
     out = stage(store, f"evaluation.{arm}", str(seed), {f"policy.{arm}": md5}, "e", seed=seed)
+    opposite = {"complied": "refused", "refused": "complied"}
     rows = [
-        {"prompt": prompt, "verdict": verdict, "explored": prompt == NEW, "condition": condition, "category": category}
+        {"prompt": prompt, "verdict": said, "explored": prompt == NEW, "condition": condition, "category": category}
         for prompt, verdict in verdicts.items()
-        for condition, category in (("none", "ambiguous"), ("benign_hijack", "ambiguous"), ("none", "harmful"))
+        for condition, category, said in (
+            ("none", "ambiguous", verdict),
+            ("benign_hijack", "ambiguous", opposite[verdict]),  # attacks and other categories do not count
+            ("none", "harmful", opposite[verdict]),
+        )
     ]  # fmt: skip
-    if arm == "grpo":  # attacks and other categories do not count
-        rows = [row | {"verdict": "complied"} if row["condition"] != "none" else row for row in rows]
     pd.DataFrame(rows).to_parquet(out / "completions.parquet")
 
 
@@ -45,9 +48,8 @@ def test_shares_answered_by_kind(
     evaluation(tmp_path, "sear", 0, "a", refuses)
     evaluation(tmp_path, "sear", 1, "b", dict.fromkeys(refuses, "complied"))
     evaluation(tmp_path, "grpo", 0, "c", dict.fromkeys(refuses, "refused"))
-    evaluation(
-        tmp_path, "grpo_longer", 0, "c", dict.fromkeys(refuses, "refused")
-    )  # the same weights, another arm
+    # the same weights, another arm
+    evaluation(tmp_path, "grpo_longer", 0, "c", dict.fromkeys(refuses, "refused"))
     monkeypatch.setattr(
         sys, "argv", ["ambiguous_kinds.py", "--store", str(tmp_path), "--csv", str(tmp_path / "k.csv")]
     )
