@@ -59,18 +59,23 @@ def preload(threads: int | None) -> None:
 def launch(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
     """Compute a stage and return its result: {"metrics": {…}, further handle fields, "core_seconds"}.
 
-    Raises what the stage raised (InputError, StageFailed, a full disk), or StageFailed where its process died without a
-    word. Whatever interrupts the wait stops the child and its descendants first.
+    Raises what the stage raised, where that is foreseen (tasks/worker.py). Of any other exception the text holds stage,
+    type and message: RuntimeError in this process, Transient from a child, as where one died without a word. Whatever
+    interrupts the wait stops the child and its descendants first.
     """
     limited = context.limit(stage).timeout_minutes is not None
     if not limited and (not stage.heavy or context.launcher == "inprocess"):
         from tasks.stage import call_compute
+        from tasks.worker import described, foreseen
 
         started = time.perf_counter()
-        return {
-            **call_compute(stage.module, stage.compute, job),
-            "core_seconds": time.perf_counter() - started,
-        }
+        try:
+            result = call_compute(stage.module, stage.compute, job)
+        except Exception as error:
+            if foreseen(error):
+                raise
+            raise RuntimeError(f"stage {job.name}: {described(error)}") from error
+        return {**result, "core_seconds": time.perf_counter() - started}
     return _in_child(stage, job, context)
 
 
@@ -114,14 +119,17 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
         raise
     finally:
         job_file.unlink(missing_ok=True)  # it names the tracking store, perhaps with a password
-    if not result_file.is_file():
-        if context.cancelled.wait(STOP_SECONDS):  # what stops the run may have reached the stage first
-            raise Stopped(f"stage {job.name}: stopped, because {context.why_cancelled}")
+    result = json.loads(result_file.read_text()) if result_file.is_file() else None
+    # what stops the run may have reached the stage first
+    if (result is None or "raised" in result) and context.cancelled.wait(STOP_SECONDS):
+        raise Stopped(f"stage {job.name}: stopped, because {context.why_cancelled}")
+    if result is None:
         raise Transient(
             f"stage {job.name}: its process ended with exit code {code} and no result"
             + (" (killed: out of memory?)" if code in (-9, 137) else "")
         )
-    result = json.loads(result_file.read_text())
+    if "raised" in result:
+        raise Transient(f"stage {job.name}: {result['raised']}")
     if "input_error" in result:
         raise InputError(result["input_error"])
     if "stage_failed" in result:

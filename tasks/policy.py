@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def outside(stage: Stage, inputs: Mapping[str, Handle], workspace: Workspace) ->
 
 def compute(job: Job) -> dict[str, Any]:
     """Train the policy from the warm start; the model lies in `model/`."""
-    from sear_core.policy.training import train_policy
+    from sear_core.policy.training import STABILITY_FILE, train_policy
     from sear_core.schema import read_table
 
     tables = Path(job.inputs["prepare"].path) / "tables"
@@ -62,11 +63,15 @@ def compute(job: Job) -> dict[str, Any]:
         validation_prompts=read_table("rl_prompts", tables, split="validation"),
         recap_reasonings=recap, target_answers=targets, callbacks=(training_callback(job),), **job.section,
     )  # fmt: skip
-    collapses = [name.removeprefix("collapse/") for name, value in metrics.items()
-                 if name.startswith("collapse/") and value]  # fmt: skip
     if job.log is not None:
-        job.log.tags({"collapse": ", ".join(collapses) or "none"})
+        stability = json.loads((job.out / STABILITY_FILE).read_text())
+        job.log.tags({"collapse": collapse_tag(stability["collapse"])})
     return {"name": job.arm, "metrics": finite(metrics)}
+
+
+def collapse_tag(found: Mapping[str, Mapping[str, int | None]]) -> str:
+    """`none`, or each collapse by name with the updates from and to which it lasted (no end: still there)."""
+    return ", ".join(f"{name} ({span['from']}–{span['to'] or ''})" for name, span in found.items()) or "none"
 
 
 def harmful_answers(rows: list[dict[str, Any]]) -> dict[str, str]:

@@ -55,6 +55,8 @@ SKILL = ("accuracy", "perplexity", "bits_per_byte")
 QUALITY = (
     ("harm.steps.auroc", "harm, reasoning steps", "AUROC", "harm.steps.n"),
     ("harm.steps.ece", "harm, reasoning steps", "calibration error", "harm.steps.n"),
+    ("harm.steps.scrambled_auroc", "harm, against shuffled words", "AUROC", "harm.steps.harmful_n"),
+    ("harm.steps.mismatched_auroc", "harm, against other prompts’ steps", "AUROC", "harm.steps.harmful_n"),
     ("harm.answers.auroc", "harm, answers", "AUROC", "harm.answers.n"),
     ("harm.answers.ece", "harm, answers", "calibration error", "harm.answers.n"),
     ("helpfulness.pairs.accuracy", "helpfulness", "pair accuracy", "helpfulness.pairs.n"),

@@ -1,7 +1,8 @@
 """The child's side of a heavy stage: a job file in, a result file out, both JSON.
 
 Run as `python -m tasks.worker JOB RESULT` (by `accelerate launch`), or called in a process that the fork server
-has forked with the libraries already imported. Only the main process of several writes the result.
+has forked with the libraries already imported. Of several processes the main one writes the result; where one fails,
+the first that does writes why.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ from tasks.tracking import RunLog, tell_once
 PRELOAD = ["torch", "transformers", "trl", "sear_core.policy.training", "sear_core.warm_start.training",
            "sear_core.reward_model.harm", "sear_core.reward_model.helpfulness",
            "sear_core.evaluation.evaluate", "tasks.worker"]  # fmt: skip
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
 def run_job(job_file: str, result_file: str) -> None:
-    """Compute the stage that the job file describes; user errors, closed gates and a full disk are results too."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
+    """Compute the stage that the job file describes; whatever Exception it raises is a result too.
 
-    from sear_core.errors import InputError
+    One that is not `foreseen` is raised again, so that its traceback is told.
+    """
+    from mlflow import MlflowClient
+
     from tasks import handles
 
     tell_once()
@@ -58,18 +61,42 @@ def run_job(job_file: str, result_file: str) -> None:
     started = time.perf_counter()
     try:
         result = call_compute(spec["module"], spec["compute"], job)
-    except InputError as error:
-        result = {"input_error": str(error)}
-    except StageFailed as error:
-        result = {"stage_failed": str(error)}
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    except Exception as error:
+        fault = foreseen(error)
+        if not Path(result_file).exists():  # of several processes the others may fail of the first one's end
+            write_json(Path(result_file), fault or {"raised": described(error)})
+        if fault is None:
             raise
-        result = {"os_error": [error.errno, error.strerror, error.filename]}
-    except MlflowException as error:
-        result = {"mlflow_error": str(error)}
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            sys.exit(1)  # by which their launcher ends the others: they would wait for this one
+        return
     if first:
         write_json(Path(result_file), {**result, "core_seconds": time.perf_counter() - started})
+
+
+def foreseen(error: Exception) -> dict[str, Any] | None:
+    """The result that stands for a user error, a closed gate, a disk that is full or an MLflow that is away.
+
+    None for anything else: a fault in the code, this or a plug-in's.
+    """
+    from mlflow.exceptions import MlflowException
+
+    from sear_core.errors import InputError
+
+    if isinstance(error, InputError):
+        return {"input_error": str(error)}
+    if isinstance(error, StageFailed):
+        return {"stage_failed": str(error)}
+    if isinstance(error, OSError) and error.errno in DISK:
+        return {"os_error": [error.errno, error.strerror, error.filename and str(error.filename)]}
+    if isinstance(error, MlflowException):
+        return {"mlflow_error": str(error)}
+    return None
+
+
+def described(error: Exception) -> str:
+    """For what is not foreseen: a message alone may say nothing, such as a KeyError's."""
+    return f"{type(error).__name__}: {error}"
 
 
 def in_own_group(job_file: str, result_file: str) -> None:

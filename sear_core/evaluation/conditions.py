@@ -104,8 +104,8 @@ def _imported(name: str) -> Attack:
     module, _, attribute = name.partition(":")
     try:
         attack = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"attack {name!r} cannot be imported: {error}") from None
+    except Exception as error:  # the module is the user's, and may raise anything
+        raise InputError(f"attack {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not isinstance(attack, Attack):
         raise InputError(
             f"attack {name!r} is a {type(attack).__name__}; expected an Attack (sear_core.evaluation.attacks)"

@@ -32,7 +32,9 @@ NAMES = (*_LEAST, "kl_runaway")
 
 def statistics(rollout: Rollout) -> dict[str, float]:
     """Shares among completions, NaN where none is of the kind: answered (of well-formed ones to harmless and
-    ambiguous prompts), defended (of well-formed ones to harmful prompts), closed, well_formed."""
+    ambiguous prompts), defended (of well-formed ones to harmful prompts), closed, well_formed. Those behind a
+    borrowed reasoning do not count: they say nothing of how the policy thinks by itself."""
+    rollout = rollout.map(lambda x: x[~rollout.borrowed])
     harmful = rollout.category == CATEGORIES.index("harmful")
     scored = rollout.well_formed & ~rollout.reward.isnan()
     return {

@@ -18,7 +18,7 @@ import importlib.util
 import logging
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from sear_core.errors import InputError
 logger = logging.getLogger(__name__)
 NAMES = ("harm_model", "forced_answer", "target_logprob")
 DEFAULT_TARGET = "Sure, here is how to do it."
+FLOAT32_MAX = (2 - 2**-23) * 2.0**127  # 3.4e38; values go on as float32
 
 
 class ProcessReward(Protocol):
@@ -116,8 +117,8 @@ def plug_in_file(name: str) -> Path:
         sys.path.append(here)
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError) as error:
-        raise InputError(f"policy.process_reward = {name!r}: cannot be imported ({error})") from error
+    except Exception as error:  # a parent package is run, and may raise anything
+        raise InputError(f"policy.process_reward = {name!r}: cannot be imported ({_told(error)})") from error
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise InputError(f"policy.process_reward = {name!r}: there is no module {module!r} on Python's path")
     path = Path(spec.origin)
@@ -151,7 +152,7 @@ def _names_in(tree: ast.Module) -> set[str]:
 def load_plug_in(name: str) -> ProcessReward:
     """The object that `module:object` names; a class is called without arguments first.
 
-    Raises InputError where it cannot be imported or has no method `values`.
+    Raises InputError where it cannot be imported or called, whatever its code raises, or has no method `values`.
     """
     module_name, _, attribute = name.partition(":")
     if module_name not in sys.modules:
@@ -160,9 +161,14 @@ def load_plug_in(name: str) -> ProcessReward:
         found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"policy.process_reward = {name!r}: cannot be imported ({error})") from error
-    reward = found() if isinstance(found, type) else found
+    except Exception as error:
+        raise InputError(f"policy.process_reward = {name!r}: cannot be imported ({_told(error)})") from error
+    try:
+        reward = found() if isinstance(found, type) else found
+    except Exception as error:
+        raise InputError(
+            f"policy.process_reward = {name!r}: {attribute}() without arguments failed ({_told(error)})"
+        ) from error
     if not callable(getattr(reward, "values", None)):
         raise InputError(
             f"policy.process_reward = {name!r}: has no method values(prompts, steps) -> V_0 … V_K per row"
@@ -173,32 +179,31 @@ def load_plug_in(name: str) -> ProcessReward:
 def checked_values(
     reward: ProcessReward, prompts: list[str], steps: list[list[str]]
 ) -> list[list[float] | None]:
-    """V_0 … V_K per row; None (unscorable) for a row of the wrong length or with a value that is not finite.
+    """V_0 … V_K per row; None (unscorable) for a row that is not K + 1 numbers, all of them finite in float32.
 
     What is wrong with the first such row is logged. Raises RuntimeError, naming the process reward, where it fails or
-    returns another number of rows.
+    returns anything but as many rows.
     """
     if not prompts:
         return []
     name = type(reward).__name__
     try:
-        rows: Sequence[Sequence[float] | None] = list(reward.values(prompts, steps))
+        found: Any = reward.values(prompts, steps)
+        listed = isinstance(found, Iterable) and not isinstance(found, str | bytes | Mapping)
+        rows: list[Any] = list(found) if listed else []
     except Exception as error:
         raise RuntimeError(
-            f"the process reward {name} failed on {len(prompts)} reasonings: {type(error).__name__}: {error}"
+            f"the process reward {name} failed on {len(prompts)} reasonings: {_told(error)}"
         ) from error
-    if len(rows) != len(prompts):
-        raise RuntimeError(f"the process reward {name} returned {len(rows)} rows, expected {len(prompts)}")
+    if not listed or len(rows) != len(prompts):
+        what = f"{len(rows)} rows" if listed else f"a result of type {type(found).__name__}"
+        raise RuntimeError(f"the process reward {name} returned {what}, expected {len(prompts)} rows")
     checked = [_checked_row(row, len(row_steps) + 1) for row, row_steps in zip(rows, steps, strict=True)]
-    bad = [n for n, row in enumerate(checked) if row is None]
-    if bad:  # training goes on without these
-        row, expected = rows[bad[0]], len(steps[bad[0]]) + 1
-        what = "None" if row is None else f"{len(row)} values, not all finite"
-        if row is not None and len(row) != expected:
-            what = f"{len(row)} values, expected K + 1 = {expected}"
-        _say_once(f"the process reward {name} returned what cannot be used ({what}); such rows earn no process reward "
+    wrong = next((row for row in checked if isinstance(row, str)), None)
+    if wrong is not None:  # training goes on without these
+        _say_once(f"the process reward {name} returned what cannot be used ({wrong}); such rows earn no process reward "
                   f"and are counted in reward/unscorable")  # fmt: skip
-    return checked
+    return [None if isinstance(row, str) else row for row in checked]
 
 
 @cache
@@ -206,8 +211,30 @@ def _say_once(text: str) -> None:
     logger.warning(text)
 
 
-def _checked_row(row: Sequence[float] | None, length: int) -> list[float] | None:
-    if row is None or len(row) != length:
-        return None
-    values = [float(value) for value in row]
-    return values if all(math.isfinite(value) for value in values) else None
+def _checked_row(row: Any, length: int) -> list[float] | str:
+    """The row's values; or, in words, what is wrong with it."""
+    if row is None:
+        return "None"
+    if hasattr(row, "tolist"):  # an array or a tensor, on whatever device
+        row = row.tolist()
+    if isinstance(row, str | bytes) or not isinstance(row, Sequence):
+        return f"a row of type {type(row).__name__}, expected K + 1 = {length} numbers"
+    if len(row) != length:
+        return f"{len(row)} values, expected K + 1 = {length}"
+    values: list[float] = []
+    for value in row:
+        try:
+            if isinstance(value, str | bytes):  # which float() would read
+                raise TypeError
+            values.append(float(value))
+        except OverflowError:  # an integer beyond any float
+            values.append(math.inf)
+        except (TypeError, ValueError, RuntimeError):  # the last: a tensor of several numbers
+            return f"a value of type {type(value).__name__}, expected numbers"
+    if not all(abs(value) <= FLOAT32_MAX for value in values):  # NaN is not, either
+        return f"{length} values, not all finite in float32"
+    return values
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -12,6 +12,7 @@ from sear_core.errors import InputError
 from sear_core.schema import CATEGORIES
 
 logger = logging.getLogger(__name__)
+DRAWS = 20  # of RECAP's reasonings, until one fits
 
 
 def balanced_order(
@@ -58,14 +59,15 @@ def training_rows(
     recap_reasonings: Sequence[dict[str, Any]] = (),
 ) -> tuple[list[dict[str, str]], int]:
     """`length` dataset rows (prompt, question, category, prefill) in training order, and how many prompts
-    were dropped because they are longer than max_prompt_length tokens once rendered.
+    were dropped because they are longer than max_prompt_length tokens once rendered, their own prefill included.
 
     With recap_share, that share of the harmful rows is prefilled with a harmful reasoning (RECAP, arXiv
     2510.00938): one of `recap_reasonings` (prompt, reasoning) for the same prompt where there is one, else
-    any. A prefill lies in the prompt and so outside the loss. Raises InputError where nothing is left, or
+    any; a harmful row for which none that fits is drawn stays without, which a warning counts. A prefill lies in the
+    prompt and so outside the loss. Raises InputError where nothing is left, or
     where there is nothing to prefill with.
     """
-    rendered = [render_prompt(tokenizer, row["prompt"]) for row in prompts]
+    rendered = [render_prompt(tokenizer, row["prompt"], row.get("prefill") or "") for row in prompts]
     lengths = [len(ids) for ids in tokenizer(rendered)["input_ids"]] if rendered else []
     kept = [row for row, n in zip(prompts, lengths, strict=True) if n <= max_prompt_length]
     if not kept:
@@ -84,14 +86,16 @@ def training_rows(
     every = [recap["reasoning"] for recap in recap_reasonings]
 
     rng = random.Random(f"{seed}:recap")  # noqa: S311
-    rows, harmful, prefilled = [], 0, 0
+    rows, harmful, prefilled, unfit = [], 0, 0, 0
     for index in balanced_order([row["category"] for row in kept], length, seed, harmful_share):
         row, prefill = kept[index], kept[index].get("prefill") or ""
         if row["category"] == "harmful":
             harmful += 1
             if recap_share * harmful - prefilled >= 1:
-                prefill = rng.choice(by_prompt.get(row["prompt"], every)).rstrip() + "\n"
                 prefilled += 1
+                pool = by_prompt.get(row["prompt"], every)
+                drawn = _fitting(tokenizer, row["prompt"], pool, rng, max_prompt_length)
+                prefill, unfit = (prefill, unfit + 1) if drawn is None else (drawn, unfit)
         rows.append(
             {
                 "prompt": render_prompt(tokenizer, row["prompt"], prefill),
@@ -100,4 +104,33 @@ def training_rows(
                 "prefill": prefill,
             }
         )
+    if unfit:
+        logger.warning("%d of %d harmful rows of RECAP are not prefilled: no reasoning that was drawn for them fits "
+                       "max_prompt_length = %d tokens", unfit, prefilled, max_prompt_length)  # fmt: skip
     return rows, len(prompts) - len(kept)
+
+
+def check_context(
+    tokenizer: Any, rows: Sequence[dict[str, str]], positions: int | None, completion: int
+) -> None:
+    """Raises InputError where the longest prompt and a completion of `completion` tokens need more positions than the
+    model has; `positions` None: it does not say."""
+    if positions is None:
+        return
+    longest = max(len(ids) for ids in tokenizer(sorted({row["prompt"] for row in rows}))["input_ids"])
+    if longest + completion > positions:
+        raise InputError(
+            f"policy.max_completion_length = {completion}: with the longest prompt's {longest} tokens more than the "
+            f"model's {positions} positions; lower it, or policy.max_prompt_length"
+        )
+
+
+def _fitting(
+    tokenizer: Any, prompt: str, reasonings: Sequence[str], rng: random.Random, limit: int
+) -> str | None:
+    """A reasoning that leaves the rendered prompt within `limit` tokens, as a prefill; None after DRAWS that do not."""
+    for _ in range(DRAWS):
+        prefill = rng.choice(reasonings).rstrip() + "\n"
+        if len(tokenizer(render_prompt(tokenizer, prompt, prefill))["input_ids"]) <= limit:
+            return prefill
+    return None

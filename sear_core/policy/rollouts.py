@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sear_core.chat_format import closed_block
+from sear_core.chat_format import THINK_CLOSE, THINK_OPEN, closed_block
 from sear_core.policy.advantages import dead_groups, final_values
 from sear_core.policy.cross_play import borrowed
 from sear_core.policy.process_rewards import ProcessReward, checked_values
@@ -220,7 +220,7 @@ def _take_apart(
     text = decode_ids(tokenizer, body)
     prefill = row.get("prefill") or ""
     completion = parse_completion((closed_block("") if borrowed(row) else prefill) + text, ended)
-    if completion.well_formed and not set(body).isdisjoint(tokenizer.all_special_ids):
+    if completion.well_formed and not set(body).isdisjoint(_markers(tokenizer)):
         # a role marker inside is no coherent text
         completion = Completion(completion.reasoning, completion.answer, completion.close, ended, False)
     if completion.well_formed and borrowed(row):  # the answer player alone has written
@@ -230,6 +230,13 @@ def _take_apart(
         return _Sample(completion, [], token_players(tokenizer, ids, text, completion, [], prefill))
     steps = split_steps(completion.reasoning, max_steps)
     return _Sample(completion, steps, token_players(tokenizer, ids, text, completion, steps, prefill))
+
+
+def _markers(tokenizer: Any) -> set[int]:
+    """The special tokens but the tags, which some tokenizers have among them."""
+    tags = (THINK_OPEN, THINK_CLOSE)
+    named = zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)
+    return {number for name, number in named if name not in tags}
 
 
 def own_context(row: dict[str, Any]) -> str:

@@ -26,8 +26,8 @@ EXPLORE_ON = {
 class SEARConfig(GRPOConfig):
     """The only differences from GRPOConfig; see advantages.py for what they do.
 
-    player_scale "group" leaves TRL's own advantages untouched and only broadcasts them (credit answer): then
-    SEARTrainer is GRPOTrainer to the last bit. Raises InputError for combinations that make no sense.
+    player_scale "group" takes TRL's own advantages as both players' (credit answer): then SEARTrainer is GRPOTrainer
+    to the last bit. Raises InputError for combinations that make no sense.
     """
 
     credit: str = "return"

@@ -1,9 +1,10 @@
 """SEARTrainer: GRPOTrainer with one advantage per token and player.
 
-The only changes with respect to GRPOTrainer (TRL 1.16): rewards come from the harm, helpfulness and process
-reward models (`_calculate_rewards`), and `advantages` has the shape (B, T)
-(`_generate_and_score_completions`). Loss, generation, reference model and logging are TRL's. Both
-methods are private to TRL, hence the exact pin.
+What is different from GRPOTrainer (TRL 1.16): rewards come from the harm, helpfulness and process reward models
+(`_calculate_rewards`), and `advantages` has the shape (B, T) (`_generate_and_score_completions`). Beside these two,
+hooks that add to TRL's and call it: dead groups are sampled again (`rollout_func`), the KL is watched
+(`_compute_loss`), batches are computed in parts of like length (by_length.py), checkpoints hold SEAR's own state. Loss,
+generation, reference model and logging are TRL's. All of these are private to TRL, hence the exact pin.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from sear_core.policy.process_rewards import HarmModelReward, ProcessReward
 from sear_core.policy.resampling import COLUMNS, Replacements
 from sear_core.policy.rollouts import Rollout, pad_players, rollout_metrics, score_rollout
 from sear_core.policy.sear_config import EXPLORE_ON, SEARConfig
+from sear_core.policy.segments import decode_ids
 from sear_core.policy.validation import Safeguards
 from sear_core.schema import CATEGORIES
 
@@ -145,7 +147,8 @@ class SEARTrainer(ByLength):
             if not any(dead):
                 break
             group_of = {n: (start + n) // self.num_generations for n in range(len(rows))}
-            chosen = [n for n, group in group_of.items() if dead[group]]
+            # a borrowed block is this generation's own: no row of the data set could stand for it
+            chosen = [n for n, group in group_of.items() if dead[group] and not borrowed(rows[n])]
             for n in chosen:
                 rows[n] = self.replacements.draw(rows[n], self.generations, attempt, group_of[n])
             # Weights may be sharded: a process without a dead group generates too, for nothing.
@@ -196,54 +199,21 @@ class SEARTrainer(ByLength):
             metrics["cross_play/reward"] = first.reward[first.borrowed].double().nanmean().item()
         if self._first is not None:
             metrics["dead_groups_left"] = dead_groups(everyone.reward, group_size).double().mean().item()
-        if self.args.player_scale == "group":
-            advantages = output["advantages"].unsqueeze(1).expand(-1, width).contiguous()
+        start = self.accelerator.process_index * len(inputs)
+        if self.args.player_scale == "group":  # TRL's own advantages: one scalar, which both players get
+            answers = output["advantages"]
+            steps = answers.unsqueeze(1).expand(-1, everyone.values.size(1) - 1)
         else:
-            names = EXPLORE_ON[self.args.explore_on]
-            paid_for = torch.tensor(
-                [CATEGORIES.index(name) for name in names], device=everyone.category.device
-            )
-            balance: torch.Tensor | float = 1.0
-            gate = 1.0
-            if self.balance is not None and mode == "train":
-                if not first.borrowed.all():  # in cross-play answers are worse by design
-                    self.balance.count(first.category, first.reward)
-                    own = torch.isin(first.category, paid_for) & ~first.borrowed
-                    self.balance.count_explored(first.explored[own])
-                if self.args.category_balance:
-                    balance = self.balance.weights(everyone.category)
-                gate = self.balance.explore_gate(self.args.explore_from, self.args.explore_at_least)
-                metrics |= {f"utility/{name}": value for name, value in self.balance.means.items()}
-                metrics["explore_gate"] = gate
-            answers, steps = player_advantages(
-                everyone.reward,
-                everyone.values,
-                torch.isin(everyone.category, paid_for),
-                credit=self.args.credit,
-                weight=weight,
-                group_size=group_size,
-                scale=self.player_scale,
-                update=mode == "train",
-                balance_N=balance,
-                gate=gate,
-            )
-            metrics["advantage/answer_mean"] = answers.mean().item()
-            metrics["advantage/answer_std"] = answers.std(correction=0).item()
-            paid = steps[~everyone.values[:, 1:].isnan()]
-            metrics["advantage/reasoning_mean"] = paid.mean().item()  # NaN where there is none
-            metrics["advantage/reasoning_std"] = paid.std(correction=0).item() if len(paid) else float("nan")
-            for player, square in self.player_scale.mean_squares.items():
-                metrics[f"sigma/{player}"] = max(self.args.sigma_floor, square**0.5)
-            start = self.accelerator.process_index * len(inputs)
             mine = slice(start, start + len(inputs))
-            by_token = pad_players(players, width).to(answers.device)
-            advantages = token_advantages(by_token, answers[mine], steps[mine])
-            if self.args.loss_per_player:
-                counted = local if self.args.loss_type == "grpo" else everyone
-                counts = counted.reasoning_tokens, counted.answer_tokens
-                if counted is everyone:
-                    counts = counts[0].sum(), counts[1].sum()
-                advantages = advantages * equal_players(by_token, *counts)
+            answers, steps = (x[mine] for x in self._players(everyone, first, weight, group_size, metrics))
+        by_token = pad_players(players, width).to(answers.device)
+        advantages = token_advantages(by_token, answers, steps)
+        if self.args.loss_per_player:
+            counted = local if self.args.loss_type == "grpo" else everyone
+            counts = counted.reasoning_tokens, counted.answer_tokens
+            if counted is everyone:
+                counts = counts[0].sum(), counts[1].sum()
+            advantages = advantages * equal_players(by_token, *counts)
         output["advantages"] = advantages
         if mode == "train":
             if self.cross is not None:
@@ -254,10 +224,53 @@ class SEARTrainer(ByLength):
             self._metrics[mode][name].append(value)
         return output
 
+    def _players(
+        self, everyone: Rollout, first: Rollout, weight: float, group_size: int, metrics: dict[str, float]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N,) and (N, K): all processes' advantages, the answer player's and each step's; `metrics` is added to."""
+        assert self.model is not None
+        training = self.model.training
+        paid_for = torch.tensor(
+            [CATEGORIES.index(name) for name in EXPLORE_ON[self.args.explore_on]],
+            device=everyone.category.device,
+        )
+        balance: torch.Tensor | float = 1.0
+        gate = 1.0
+        if self.balance is not None and training:
+            if not first.borrowed.all():  # in cross-play answers are worse by design
+                self.balance.count(first.category, first.reward)
+                own = torch.isin(first.category, paid_for) & ~first.borrowed
+                self.balance.count_explored(first.explored[own])
+            if self.args.category_balance:
+                balance = self.balance.weights(everyone.category)
+            gate = self.balance.explore_gate(self.args.explore_from, self.args.explore_at_least)
+            metrics |= {f"utility/{name}": value for name, value in self.balance.means.items()}
+            metrics["explore_gate"] = gate
+        answers, steps = player_advantages(
+            everyone.reward,
+            everyone.values,
+            torch.isin(everyone.category, paid_for),
+            credit=self.args.credit,
+            weight=weight,
+            group_size=group_size,
+            scale=self.player_scale,
+            update=training,
+            balance_N=balance,
+            gate=gate,
+        )
+        metrics["advantage/answer_mean"] = answers.mean().item()
+        metrics["advantage/answer_std"] = answers.std(correction=0).item()
+        paid = steps[~everyone.values[:, 1:].isnan()]
+        metrics["advantage/reasoning_mean"] = paid.mean().item()  # NaN where there is none
+        metrics["advantage/reasoning_std"] = paid.std(correction=0).item() if len(paid) else float("nan")
+        for player, square in self.player_scale.mean_squares.items():
+            metrics[f"sigma/{player}"] = max(self.args.sigma_floor, square**0.5)
+        return answers, steps
+
     def _remember(self, rows: list[dict[str, Any]], output: dict[str, Any], rollout: Rollout) -> None:
         """The well-formed reasonings of this generation, of all processes, for cross-play."""
         assert self.cross is not None
-        texts = self._tokenizer.batch_decode(output["completion_ids"], skip_special_tokens=True)
+        texts = [decode_ids(self._tokenizer, ids) for ids in output["completion_ids"].tolist()]
         self.cross.add(
             gather_object(
                 [

@@ -90,10 +90,15 @@ def first_tokens(tokenizer: Any, ids: Sequence[int], text: str, offsets: Sequenc
     if ends is not None:
         return [bisect_right(ends, offset) for offset in offsets]
     ids = list(ids)
-    return [
-        bisect_right(range(len(ids)), offset, key=lambda t: len(decode_ids(tokenizer, ids[: t + 1])))
-        for offset in offsets
-    ]
+    # in text without one, those at a prefix' end are one character that has begun
+    whole = "\ufffd" not in text
+
+    def reach(token: int) -> int:
+        prefix = decode_ids(tokenizer, ids[: token + 1])
+        ended = len(prefix.rstrip("\ufffd")) if whole else len(prefix)
+        return min(len(prefix), ended + 1)
+
+    return [bisect_right(range(len(ids)), offset, key=reach) for offset in offsets]
 
 
 def decode_ids(tokenizer: Any, ids: Sequence[int]) -> str:

@@ -21,7 +21,7 @@ from sear_core.policy.coherence import CompletionLikelihood
 from sear_core.policy.collapse import NAMES as COLLAPSES
 from sear_core.policy.frozen import FrozenModels, build_process_reward
 from sear_core.policy.process_rewards import DEFAULT_TARGET
-from sear_core.policy.prompts import training_rows
+from sear_core.policy.prompts import check_context, training_rows
 from sear_core.policy.sear_config import SEARConfig
 from sear_core.policy.sear_trainer import SEARTrainer
 from sear_core.policy.validation import validation_rows
@@ -225,6 +225,8 @@ def run_sear(
         target_answers=target_answers, target_answer=target_answer,
     )  # fmt: skip
     model = load_causal_lm(model_path, dtype=dtype, trust_remote_code=trust_remote_code)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    check_context(tokenizer, rows, positions, max_completion_length)
     trainer = SEARTrainer(
         model,
         config,

@@ -26,6 +26,7 @@ from sear_core.reward_model.calibration import (
 )
 from sear_core.reward_model.encoding import encode_prompts, encode_steps, pad_right
 from sear_core.reward_model.harm_model import SETTINGS, HarmModel, answer_jobs
+from sear_core.reward_model.negatives import hard_negatives, looks_alone
 from sear_core.reward_model.scorer import build_scorer
 from sear_core.trainer_tools import (
     SameOrder,
@@ -86,16 +87,20 @@ def train_harm_model(
     seed: int = 0,
     logging_steps: int = 10,
     save_every: int | None = None,
+    scrambled: float = 0.0,
+    mismatched: float = 0.0,
     callbacks: Sequence[TrainerCallback] = (),
     resume: bool = True,
 ) -> dict[str, float]:
     """Train on `step_labels` and `answer_labels` rows; write the model directory `out`, calibration included.
 
-    Either table may be empty, not both. `model_path` None: tokenizer and model are built from the rows.
+    Either table may be empty, not both. `model_path` None: tokenizer and model are built from the rows. scrambled,
+    mismatched: harmful step rows added as negatives, in shares of their number (negatives.py).
     Returns, on the validation rows, for kind in (steps, answers): `<kind>.auroc` (labels above .5 are
     positive; V_0 is left out), `<kind>.n`, `<kind>.brier`, `<kind>.ece_before` and
     `<kind>.ece` (temperature fitted on every second label, errors taken on the others),
-    `<kind>.temperature`; NaN where a kind has no such rows. Raises InputError without training rows.
+    `<kind>.temperature`; NaN where a kind has no such rows; and `steps.scrambled_auroc`, `steps.mismatched_auroc`,
+    whether V goes by more than the words (negatives.py). Raises InputError without training rows.
     """
     out = Path(out)
     steps_train, steps_held = split_rows(step_rows, "step_labels") if step_rows else ([], [])
@@ -109,7 +114,8 @@ def train_harm_model(
         dtype=dtype, architecture=architecture, vocab_size=vocab_size, hidden_size=hidden_size, layers=layers,
         heads=heads, max_positions=max_positions, seed=seed,
     )  # fmt: skip
-    examples = encode_step_rows(steps_train, tokenizer, max_length)
+    added = hard_negatives(steps_train, scrambled=scrambled, mismatched=mismatched, seed=seed)
+    examples = encode_step_rows([*steps_train, *added], tokenizer, max_length)
     examples += encode_answer_rows(answers_train, tokenizer, max_length)
     if lora:
         model = _with_lora(model, lora)
@@ -134,6 +140,7 @@ def train_harm_model(
     model = finish(trainer, tokenizer, out, out, {SETTINGS: settings})
     harm = HarmModel(model, tokenizer, max_length=max_length)
     metrics, tables = measure(harm, steps_held, answers_held)
+    metrics |= {f"steps.{name}": value for name, value in looks_alone(harm, steps_held).items()}
     settings["temperatures"] = {kind: metrics[f"{kind}.temperature"] for kind in ("steps", "answers")}
     if trainer.is_world_process_zero():
         write_json(out / SETTINGS, settings)

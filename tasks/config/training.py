@@ -30,6 +30,9 @@ class HarmConfig(Section):
     batch_size: int = Field(64, gt=0)
     max_length: int = Field(256, gt=0)
     min_auroc: float = Field(0.8, ge=0, le=1)  # gate, on held-out rows
+    # negatives added to the step rows, in shares of the harmful ones: their words shuffled, and behind another prompt
+    scrambled: float = Field(0.0, ge=0)
+    mismatched: float = Field(0.0, ge=0)
     bf16: bool = False
     save_every: int | None = Field(None, gt=0)  # steps between checkpoints; None: one an epoch
 

@@ -1,15 +1,19 @@
-"""A small study end to end through the command: four arms, two seeds, one member that fails; then resumed."""
+"""A small study end to end through the command: four arms, two seeds, two members that fail; then resumed."""
 
 import json
 import math
+import re
 import statistics
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from flows.config import load_config
+from sear_core.tiny_model import build_causal_lm, build_tokenizer
 
 CONFIG = """
 extends = "smoke"
@@ -51,18 +55,21 @@ sear = 2
 recap = 1
 [study.variants.broken]
 arm = "sear"
+warm_start = { train = false, model.path = "writer" }
 policy.process_reward = "broken_reward:Broken"
+[study.variants.unmade]
+arm = "sear"
+policy.process_reward = "broken_reward:Unmade"
 """
 BROKEN = """
-from sear_core.errors import InputError
-
-
 class Broken:
-    def __init__(self):
-        raise InputError("no value today")
-
     def values(self, prompts, steps):
-        return []
+        raise ZeroDivisionError("no value today")
+
+
+class Unmade(Broken):
+    def __init__(self, limit):
+        self.limit = limit
 """
 SOURCE = """
 [[data.sources]]
@@ -89,14 +96,38 @@ class Study:
         )
 
 
+def save_writer(folder: Path) -> None:
+    """A model that writes `a</think>b` behind every prompt: the members' own write no reasoning that can be valued.
+
+    Its layers add nothing, so that the next token follows from the last one alone.
+    """
+    tokenizer = build_tokenizer(["</think>"], 300)
+    model = build_causal_lm(
+        "llama", len(tokenizer), 32, 1, 2, 2048, seed=0,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    rows = model.get_input_embeddings().weight.detach()
+    model.config.tie_word_embeddings, model.lm_head.weight = False, torch.nn.Parameter(torch.zeros_like(rows))
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        chain = [*tokenizer("\na</think>b")["input_ids"], tokenizer.eos_token_id]
+        for last, following in pairwise(chain):
+            model.lm_head.weight[following] += 10 * rows[last] / rows[last].norm()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, run_sear, fresh_workspace) -> Study:
     root = fresh_workspace(tmp_path_factory.mktemp("study") / "checkout")
+    save_writer(root / "writer")
     few = [SOURCE.format(**source.model_dump()) for source in load_config("smoke").data.sources]
     (root / "study.toml").write_text(CONFIG + "".join(few))
     (root / "broken_reward.py").write_text(BROKEN)
     called = run_sear(root, "study", "--config", "study.toml", "--workers", "2", "--json")
-    assert called.code == 1, called.err[-4000:]  # one member fails
+    assert called.code == 1, called.err[-4000:]  # two members fail
     return Study(root, called)
 
 
@@ -110,10 +141,22 @@ def again(study, run_sear) -> Study:
 def test_a_member_that_fails_is_reported_and_all_others_finish(study):
     members = {(m["arm"], m["seed"]): m for m in study.result["members"]}
     assert [key for key, member in members.items() if member["status"] == "finished"] == FINISHED
-    broken = members["broken", 0]
-    assert broken["status"] == "failed" and "no value today" in broken["error"]
-    assert broken["metrics"] == {} and study.result["status"] == "members failed"
-    assert "policy.broken: failed" in study.called.err and "Traceback" not in study.called.err
+    broken, unmade = members["broken", 0], members["unmade", 0]
+    assert re.fullmatch(
+        r"policy\.broken: stage policy\.broken: RuntimeError: the process reward Broken failed on \d+ reasonings: "
+        "ZeroDivisionError: no value today",
+        broken["error"],
+    )
+    assert unmade["error"] == (
+        "policy.unmade: policy.process_reward = 'broken_reward:Unmade': Unmade() without arguments failed "
+        "(TypeError: Unmade.__init__() missing 1 required positional argument: 'limit')"
+    )
+    for member in (broken, unmade):
+        assert member["status"] == "failed" and member["metrics"] == {}
+        assert f"policy.{member['arm']}: failed" in study.called.err
+    assert study.result["status"] == "members failed"
+    # of the one that failed at work the traceback is told, down to its own line
+    assert 'raise ZeroDivisionError("no value today")' in study.called.err
 
 
 def test_the_json_has_the_shape_of_the_contract(study):
@@ -155,9 +198,9 @@ def test_data_was_prepared_once_and_warm_start_and_reward_models_trained_once_pe
     store = study.root / ".sear" / "store"
     counts = {folder.name: len(list(folder.glob("*/entry.json"))) for folder in store.iterdir()}
     assert {name: counts[name] for name in ("prepare", "validate", "warm_start", "reward_model")} == {
-        "prepare": 1, "validate": 1, "warm_start": 2, "reward_model": 2,
+        "prepare": 1, "validate": 1, "warm_start": 2 + 1, "reward_model": 2,  # one variant has its own start
     }  # fmt: skip
-    assert counts["policy.sear"] == 2 and "evaluation.broken" not in counts
+    assert counts["policy.sear"] == 2 and not {"evaluation.broken", "evaluation.unmade"} & set(counts)
 
 
 def test_each_arm_went_the_same_way_and_was_asked_to_train_what_it_is(study):
@@ -186,7 +229,10 @@ def test_everything_lies_under_one_parent_run(study):
         run.data.tags["mlflow.runName"]: run for run in below if run.data.tags.get("sear.kind") == "member"
     }
     assert set(members) == {member["name"] for member in study.result["members"]}
-    assert {name for name, run in members.items() if run.info.status != "FINISHED"} == {"broken, seed 0"}
+    assert {name for name, run in members.items() if run.info.status != "FINISHED"} == {
+        "broken, seed 0",
+        "unmade, seed 0",
+    }
     stages = {run.data.tags["sear.stage"] for run in study.below(members["sear, seed 1"].info.run_id)}
     assert stages == {"policy.sear", "evaluation.sear"}
     assert members["sear, seed 1"].data.tags["seed"] == "1"
@@ -196,6 +242,7 @@ def test_everything_lies_under_one_parent_run(study):
             "version",
             "prepare",
             "validate",
+            "warm_start",
             "warm_start",
             "warm_start",
             "reward_model",
@@ -217,7 +264,7 @@ def test_the_page_and_the_plots_are_there(study):
 
 
 def test_a_second_call_executes_nothing_and_says_the_same(study, again):
-    assert again.called.code == 1  # the broken member is tried again, and fails again
+    assert again.called.code == 1  # the broken members are tried again, and fail again
     assert again.result["stages"]["executed"] == 0
     for key in ("members", "arms", "differences", "report"):
         assert again.result[key] == study.result[key], key

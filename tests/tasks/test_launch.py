@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +35,12 @@ def compute(job):
         raise InputError("row 3: wrong")
     if how == "gate":
         raise StageFailed("accuracy is 0.400, below 0.7")
+    if how == "bug":
+        raise KeyError("category")
+    if how == "bug in the second":
+        if os.environ["RANK"] == "1":
+            raise KeyError("category")
+        time.sleep(600)  # the first waits for it, as in an all-reduce
     if how == "dies":
         os._exit(3)
     if how == "full":
@@ -127,13 +134,61 @@ def test_the_shipped_configs_are_accelerates_own(name, processes):
         ("input", InputError, "row 3: wrong"),
         ("gate", StageFailed, "accuracy is 0.400, below 0.7"),
         ("full", OSError, "[Errno 28] No space left on device: 'weights'"),
-        ("dies", StageFailed, "stage toy: its process ended with exit code 3 and no result"),
+        ("bug", Transient, "stage toy: KeyError: 'category'"),
+        ("dies", Transient, "stage toy: its process ended with exit code 3 and no result"),
     ],
 )
 def test_a_childs_fault_is_the_stages_fault(start, how, error, told):
     with pytest.raises(error) as raised:
         start("process", how)
     assert str(raised.value) == told
+
+
+def test_an_exception_reads_alike_in_this_process(start):
+    with pytest.raises(RuntimeError) as raised:
+        start("inprocess", "bug")
+    assert str(raised.value) == "stage toy: KeyError: 'category'"
+    assert isinstance(raised.value.__cause__, KeyError)  # with its traceback
+    assert not isinstance(raised.value, StageFailed)  # that is, another try would meet the same
+
+
+@pytest.mark.parametrize(("how", "error"), [("input", InputError), ("gate", StageFailed), ("full", OSError)])
+def test_what_is_foreseen_is_raised_as_it_is_in_this_process(start, how, error):
+    with pytest.raises(error) as raised:
+        start("inprocess", how)
+    assert "stage toy" not in str(raised.value)
+
+
+def test_one_process_of_several_that_fails_ends_the_others_and_says_why(start, tmp_path, monkeypatch, capfd):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    file = tmp_path / "two.yaml"
+    file.write_text(  # several processes are started as for GPUs, which the toy does not use
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nmixed_precision: 'no'\n"
+        f"num_machines: 1\nnum_processes: 2\nuse_cpu: false\nmain_process_port: {port}\n"
+    )
+    monkeypatch.setenv("ACCELERATE_CONFIG_FILE", str(file))
+    with pytest.raises(Transient) as raised:
+        start("accelerate", "bug in the second")
+    assert str(raised.value) == "stage toy: KeyError: 'category'"
+    assert 'raise KeyError("category")' in capfd.readouterr().err  # the traceback
+
+
+def test_of_several_processes_the_first_that_fails_says_why(tmp_path, monkeypatch):
+    (tmp_path / "toy_heavy_stage.py").write_text(TOY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (tmp_path / "out").mkdir()
+    result = tmp_path / "result.json"
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit) as first:
+        worker.run_job(str(write_job(tmp_path, "input")), str(result))
+    assert first.value.code == 1  # the launcher ends the others, which may wait for it
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(KeyError):
+        worker.run_job(str(write_job(tmp_path, "bug")), str(result))
+    assert json.loads(result.read_text()) == {"input_error": "row 3: wrong"}
 
 
 def test_a_stage_is_stopped_when_another_has_failed(start, tmp_path):
@@ -172,20 +227,26 @@ if __name__ == "__main__":
 """
 
 
+def write_job(folder: Path, how: str) -> Path:
+    job = {
+        "module": "toy_heavy_stage", "compute": "compute", "name": "toy", "arm": "", "section": {"how": how},
+        "key": "", "resumed": 0,
+        "out": str(folder / "out"), "root": str(folder), "threads": None, "inputs": {}, "run_id": None,
+        "tracking_uri": "sqlite:///none",
+    }  # fmt: skip
+    path = folder / "job.json"
+    path.write_text(json.dumps(job))
+    return path
+
+
 def test_a_child_ends_with_a_parent_that_was_killed(tmp_path):
     (tmp_path / "toy_heavy_stage.py").write_text(TOY)
     (tmp_path / "parent.py").write_text(PARENT)
     (tmp_path / "out").mkdir()
-    job = {
-        "module": "toy_heavy_stage", "compute": "compute", "name": "toy", "arm": "", "section": {"how": "hangs"},
-        "key": "", "resumed": 0,
-        "out": str(tmp_path / "out"), "root": str(tmp_path), "threads": None, "inputs": {}, "run_id": None,
-        "tracking_uri": "sqlite:///none",
-    }  # fmt: skip
-    (tmp_path / "job.json").write_text(json.dumps(job))
+    job = write_job(tmp_path, "hangs")
     places = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
     parent = subprocess.Popen(
-        [sys.executable, tmp_path / "parent.py", tmp_path / "job.json", tmp_path / "result.json"],
+        [sys.executable, tmp_path / "parent.py", job, tmp_path / "result.json"],
         env=os.environ | {"PYTHONPATH": places},
     )
     try:

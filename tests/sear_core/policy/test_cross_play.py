@@ -137,6 +137,21 @@ def test_a_resumed_run_borrows_what_the_whole_one_does(policy, scorers, tmp_path
     assert shares[0] == 0 and set(shares) == {0, 1}  # nothing is there to borrow at first
 
 
+def test_a_dead_group_behind_a_borrowed_block_is_not_sampled_again(policy, scorers, tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(self, row, *place):
+        drawn.append(row)
+        return row
+
+    monkeypatch.setattr("sear_core.policy.resampling.Replacements.draw", draw)
+    options = OPTIONS | {"cross_play": 0.9, "resample_dead_groups": 1}
+    run_sear(model_path=policy.path, out=tmp_path, prompts=policy.prompts, **scorers, **options)
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert any(entry.get("cross_play/share") == 1.0 and entry["dead_groups_left"] > 0 for entry in history)
+    assert not any(borrowed(row) for row in drawn)
+
+
 def test_a_share_of_one_is_refused(policy, scorers, tmp_path):
     options = scorers | OPTIONS | {"cross_play": 1.0}
     with pytest.raises(InputError, match=r"cross_play = 1\.0, expected a share in"):

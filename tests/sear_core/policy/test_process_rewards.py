@@ -1,7 +1,9 @@
 import math
 import sys
+from itertools import accumulate
 from types import ModuleType
 
+import numpy
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -13,6 +15,7 @@ from sear_core.policy.process_rewards import (
     ForcedAnswerReward,
     HarmModelReward,
     TargetLogprobReward,
+    _say_once,
     check_name,
     checked_values,
     load_plug_in,
@@ -52,6 +55,48 @@ def test_nan_and_wrong_lengths_are_unscorable_not_zero_and_said(caplog):
     assert "1 values, expected K + 1 = 3" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        (0.5, "a row of type float, expected K + 1 = 2 numbers"),
+        (torch.tensor(0.5), "a row of type float"),
+        ("ab", "a row of type str"),
+        (b"ab", "a row of type bytes"),
+        ({0: 0.1, 1: 0.2}, "a row of type dict"),
+        ({0.1, 0.2}, "a row of type set"),
+        ([[0.1], [0.2]], "a value of type list, expected numbers"),
+        (numpy.array([[0.1], [0.2]]), "a value of type list"),
+        ([torch.tensor([0.1, 0.2]), 0.3], "a value of type Tensor"),
+        (["0.1", "0.2"], "a value of type str"),
+        ([0.1, None], "a value of type NoneType"),
+        ([0.1, 3.5e38], "2 values, not all finite in float32"),  # float32 ends at 3.4028e38
+        ([-3.5e38, 0.1], "2 values, not all finite in float32"),
+        ([0.1, 10**400], "2 values, not all finite in float32"),
+    ],
+)
+def test_a_row_that_is_not_numbers_is_unscorable_and_what_it_was_is_said(row, what, caplog):
+    _say_once.cache_clear()
+    reward = Rows([row, [0.1, 0.2]])
+    assert checked_values(reward, ["p", "q"], [["z"], ["z"]]) == [None, [0.1, 0.2]]
+    assert f"returned what cannot be used ({what}" in caplog.text
+
+
+def test_arrays_tensors_and_tuples_of_numbers_are_rows():
+    rows = [numpy.array([0.25, 1]), torch.tensor([0.25, 1.0], dtype=torch.bfloat16, requires_grad=True),
+            (numpy.float32(0.25), torch.tensor(1)), [0.25, True]]  # fmt: skip
+    assert checked_values(Rows(rows), ["p"] * 4, [["z"]] * 4) == [[0.25, 1.0]] * 4
+    assert checked_values(Rows(torch.tensor([[0.25, 1.0]] * 2)), ["p"] * 2, [["z"]] * 2) == [[0.25, 1.0]] * 2
+    assert checked_values(Rows([[0.0, 3.4e38]]), ["p"], [["z"]]) == [[0.0, 3.4e38]]
+
+
+@pytest.mark.parametrize(("result", "kind"), [(None, "NoneType"), (0.5, "float"), ("a", "str"), ({}, "dict")])
+def test_a_result_without_rows_is_an_error_that_names_the_process_reward(result, kind):
+    with pytest.raises(
+        RuntimeError, match=f"process reward Rows returned a result of type {kind}, expected 1 rows"
+    ):
+        checked_values(Rows(result), ["p"], [["z"]])
+
+
 def test_a_failing_process_reward_is_named():
     with pytest.raises(RuntimeError, match="process reward Rows failed on 1 reasonings: OSError: boom"):
         checked_values(Rows(OSError("boom")), ["p"], [["z"]])
@@ -82,6 +127,28 @@ def test_ones_own_process_reward_is_loaded_by_name(monkeypatch):
         load_plug_in("our_rewards:absent")
 
 
+def test_whatever_a_plug_ins_code_raises_is_an_input_error_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "raising_rewards.py").write_text("import math\nclass Reward:\n    limit = maths.pi\n")
+    (tmp_path / "raising_package").mkdir()
+    (tmp_path / "raising_package" / "__init__.py").write_text("1 / 0\n")
+    module = ModuleType("unmade_rewards")
+    exec("class Needs:\n    def __init__(self, limit): ...\n", vars(module))
+    exec("class Stops:\n    def __init__(self): raise KeyboardInterrupt\n", vars(module))
+    monkeypatch.setitem(sys.modules, "unmade_rewards", module)
+    for name, told in {
+        "raising_rewards:Reward": "cannot be imported (NameError: name 'maths' is not defined)",
+        "raising_package.steps:Reward": "cannot be imported (ZeroDivisionError: division by zero)",
+        "unmade_rewards:Needs": "Needs() without arguments failed (TypeError: Needs.__init__() missing 1 required "
+        "positional argument: 'limit')",
+    }.items():
+        with pytest.raises(InputError) as raised:
+            load_plug_in(name)
+        assert str(raised.value) == f"policy.process_reward = {name!r}: {told}"
+    with pytest.raises(KeyboardInterrupt):
+        load_plug_in("unmade_rewards:Stops")
+
+
 def test_a_plug_in_is_looked_for_before_anything_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -109,6 +176,35 @@ def test_cached_prefixes_give_the_answers_of_prefixes_read_one_by_one(provers):
         0, inputs["input_ids"].size(1) :
     ]
     assert found[0][2] == [cached.tokenizer.decode(ids, skip_special_tokens=True).strip()]
+
+
+def test_the_model_reads_every_token_of_a_reasoning_once_however_many_prefixes_go_on_from_it(provers):
+    cached, alone = provers
+    tokenizer, read = cached.tokenizer, []
+    hook = cached.model.get_input_embeddings().register_forward_pre_hook(
+        lambda _, given: read.append(int((given[0] != tokenizer.pad_token_id).sum()))
+    )
+
+    def tokens_read(prover, samples):
+        read.clear()
+        # the one new token is not read
+        answers = prover.answers(QUESTIONS, STEPS, samples=samples, max_new_tokens=1, temperature=0.0)
+        return answers, sum(read)
+
+    lengths = []  # of the prefixes of each reasoning, the empty one first
+    for question, steps in zip(QUESTIONS, STEPS, strict=True):
+        pieces = [render_prompt(tokenizer, question), *(f"{step}\n" for step in steps)]
+        ids = tokenizer(pieces, add_special_tokens=False)["input_ids"]
+        lengths.append(list(accumulate(map(len, ids))))
+    wholes, all_prefixes = sum(row[-1] for row in lengths), sum(sum(row) for row in lengths)
+    closes = 7 * len(cached.close)  # (3 + 1) + (0 + 1) + (1 + 1) prefixes, each with `</think>` behind it
+    try:
+        found, one_by_one = tokens_read(cached, 1), tokens_read(alone, 1)
+        assert found[1] == wholes + closes and one_by_one[1] == all_prefixes + closes
+        assert found[0] == one_by_one[0] and all_prefixes > 2 * wholes
+        assert tokens_read(cached, 3)[1] == wholes + 3 * closes  # however many answers
+    finally:
+        hook.remove()
 
 
 def test_answers_are_sampled_m_at_a_time_and_repeat_with_the_seed(provers):

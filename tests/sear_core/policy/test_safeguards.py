@@ -19,6 +19,7 @@ from sear_core.policy.rollouts import Rollout
 from sear_core.policy.segments import ANSWER, PADDING
 from sear_core.policy.training import run_sear
 from sear_core.policy.validation import sums, swapped, tradeoff, validation_metrics, validation_rows
+from tasks.policy import collapse_tag
 
 NAN = math.nan
 OPTIONS = {
@@ -222,6 +223,23 @@ def test_a_collapse_is_named_when_it_begins_and_when_it_ends():
     assert CollapseWatch(warm_up=1, means={"kl": 0.0}, decay=0.5).update({"kl": 3.0}, 5) == ["kl_runaway"]
     malformed = statistics(rollout([0, 1], [0.0, 0.0], well_formed=[False, False]))
     assert CollapseWatch(warm_up=1).update(malformed, 9) == ["no_end_of_thinking", "malformed"]
+
+
+def test_what_is_written_behind_a_borrowed_reasoning_says_nothing_of_a_collapse():
+    both = rollout([0, 0, 1, 1], [0.1, 1.0, 0.9, 0.5], p_harm=[0.9, 0.0, NAN, NAN])
+    both.borrowed = torch.tensor([True, False, True, False])
+    both.closed = torch.tensor([True, False, True, False])
+    assert statistics(both) == {"answered": 0.0, "defended": 1.0, "closed": 0.0, "well_formed": 1.0}
+    both.borrowed = torch.ones(4, dtype=torch.bool)
+    watch = CollapseWatch(warm_up=1, means={"closed": 0.1})
+    watch.update(statistics(both), 3)
+    assert watch.means == {"closed": 0.1}
+
+
+def test_the_tag_names_a_collapse_that_has_passed_too():
+    assert collapse_tag({}) == "none"
+    found = {"all_refused": {"from": 2, "to": 4}, "all_complied": {"from": 7, "to": None}}
+    assert collapse_tag(found) == "all_refused (2–4), all_complied (7–)"
 
 
 def test_a_collapsed_run_says_so_and_may_be_stopped(policy, scorers, tmp_path, caplog):

@@ -1,6 +1,8 @@
 import time
 
 import pytest
+from tokenizers import Tokenizer, decoders, models
+from transformers import PreTrainedTokenizerFast
 
 from sear_core.policy.segments import (
     ANSWER,
@@ -113,6 +115,33 @@ def test_sampled_ids_with_invalid_bytes_fall_back_to_bisection(tokenizer):
     assert text.startswith("\ufffda")
     _, players = players_by_token(tokenizer, text, ids=ids)
     assert players[:6] == [0, 0, 0, 1, 1, ANSWER]  # �, a, newline | b, newline | tag
+
+
+@pytest.mark.parametrize(
+    "text", ["go on.\nbad 🙂</think>yes", "go 🙂\nbad\n</think>yes", "go on 🙂🙂</think>yes"]
+)
+def test_a_character_of_several_tokens_is_one_players_where_bytes_are_tokens(text):
+    vocabulary = [f"<0x{byte:02X}>" for byte in range(256)] + [
+        *"abcdefghijklmnopqrstuvwxyz<>/.\n ",
+        "<unk>",
+        "</s>",
+    ]
+    model = models.BPE(
+        {token: n for n, token in enumerate(vocabulary)}, [], byte_fallback=True, unk_token="<unk>"
+    )
+    backend = Tokenizer(model)
+    backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="</s>")
+    ids = tokenizer(text)["input_ids"]
+    _, players = players_by_token(tokenizer, text, ids=ids)
+
+    assert decode_ids(tokenizer, ids) == text
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    first = next(n for n, player in enumerate(players) if player == ANSWER)
+    assert "".join(tokens[first : first + 8]) == "</think>"
+    for n, token in enumerate(tokens):
+        if token == "<0xF0>":  # the first of a smile's four bytes
+            assert len(set(players[n : n + 4])) == 1
 
 
 def test_retokenising_differently_does_not_matter(tokenizer):

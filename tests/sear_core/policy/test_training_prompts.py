@@ -1,7 +1,7 @@
 import pytest
 
 from sear_core.errors import InputError
-from sear_core.policy.prompts import balanced_order, training_rows
+from sear_core.policy.prompts import balanced_order, check_context, training_rows
 from sear_core.tiny_model import build_tokenizer
 
 CATEGORIES = ["harmful"] * 8 + ["harmless"] * 4 + ["ambiguous"] * 4
@@ -37,6 +37,33 @@ def test_long_prompts_are_dropped_and_counted(tokenizer):
     assert not any("long" in row["question"] for row in result)
     with pytest.raises(InputError, match="none of 17 prompts has at most max_prompt_length = 2"):
         rows(tokenizer, max_prompt_length=2)
+
+
+def test_a_prompts_own_prefill_counts_towards_its_length(tokenizer):
+    prompts = [{"prompt": f"p{n}", "category": "harmful", "prefill": "so.\n" * 40 * n} for n in range(2)]
+    found, dropped = training_rows(tokenizer, prompts, length=2, seed=0, max_prompt_length=40)
+    assert dropped == 1 and {row["question"] for row in found} == {"p0"}
+
+
+def test_recap_prefills_with_reasonings_that_fit_and_counts_where_none_does(tokenizer, caplog):
+    recaps = [{"prompt": "q", "reasoning": text} for text in ("so.\n" * 40, "plan.")]
+    found, _ = rows(tokenizer, recap_share=1.0, recap_reasonings=recaps)
+    assert {row["prefill"] for row in found if row["category"] == "harmful"} == {"plan.\n"}
+    assert "RECAP" not in caplog.text
+    found, _ = rows(tokenizer, recap_share=1.0, recap_reasonings=recaps[:1])
+    assert {row["prefill"] for row in found} == {""}
+    assert "8 of 8 harmful rows of RECAP are not prefilled" in caplog.text
+
+
+def test_a_prompt_and_a_completion_beyond_the_models_positions_are_refused(tokenizer):
+    found, _ = rows(tokenizer)
+    longest = max(len(tokenizer(row["prompt"])["input_ids"]) for row in found)
+    check_context(tokenizer, found, None, 1000)
+    check_context(tokenizer, found, longest + 10, 10)
+    with pytest.raises(
+        InputError, match=rf"max_completion_length = 11.*{longest} tokens.*{longest + 10} positions"
+    ):
+        check_context(tokenizer, found, longest + 10, 11)
 
 
 def test_half_of_the_harmful_prompts_are_prefilled_with_harmful_reasoning(tokenizer):
