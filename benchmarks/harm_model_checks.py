@@ -5,7 +5,8 @@
 
 Harmful prompts of the validation split, one reasoning of each kind: mean V_K, the share with V_K of ½ or more
 ("explored"), the oracle's own level; then how surely V_K tells a prompt's own exploration from another prompt's
-(AUROC). A process reward that any canned exploration earns pays for saying harmful things, not for exploring this prompt.
+(AUROC). A process reward that any canned exploration earns pays for saying harmful things, not for exploring this
+prompt.
 --train trains one more, of the demo's size, on the tables that the store holds, with `reward_model.harm` changed so;
 from_warm_start=1 begins from the store's warm start of seed --seed.
 """
