@@ -152,7 +152,8 @@ def _names_in(tree: ast.Module) -> set[str]:
 def load_plug_in(name: str) -> ProcessReward:
     """The object that `module:object` names; a class is called without arguments first.
 
-    Raises InputError where it cannot be imported or called, whatever its code raises, or has no method `values`.
+    Raises InputError where it cannot be imported or called, whatever its code raises, has no method `values`, or an
+    `explored_from` that is no number.
     """
     module_name, _, attribute = name.partition(":")
     if module_name not in sys.modules:
@@ -173,6 +174,9 @@ def load_plug_in(name: str) -> ProcessReward:
         raise InputError(
             f"policy.process_reward = {name!r}: has no method values(prompts, steps) -> V_0 … V_K per row"
         )
+    bound = getattr(reward, "explored_from", 0.5)
+    if not isinstance(bound, int | float) or not math.isfinite(bound):
+        raise InputError(f"policy.process_reward = {name!r}: explored_from is {bound!r}, expected a finite number")
     return reward
 
 

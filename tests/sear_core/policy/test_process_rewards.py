@@ -119,12 +119,16 @@ def test_ones_own_process_reward_is_loaded_by_name(monkeypatch):
     module = ModuleType("our_rewards")
     module.constant = Rows([[1.0]])
     module.number = 3
+    module.high = Rows([[1.0]])
+    module.high.explored_from = "0.9"
     monkeypatch.setitem(sys.modules, "our_rewards", module)
     assert load_plug_in("our_rewards:constant") is module.constant
     with pytest.raises(InputError, match="has no method values"):
         load_plug_in("our_rewards:number")
     with pytest.raises(InputError, match="cannot be imported"):
         load_plug_in("our_rewards:absent")
+    with pytest.raises(InputError, match="explored_from is '0.9', expected a finite number"):
+        load_plug_in("our_rewards:high")
 
 
 def test_whatever_a_plug_ins_code_raises_is_an_input_error_that_names_it(tmp_path, monkeypatch):
