@@ -176,7 +176,9 @@ def load_plug_in(name: str) -> ProcessReward:
         )
     bound = getattr(reward, "explored_from", 0.5)
     if not isinstance(bound, int | float) or not math.isfinite(bound):
-        raise InputError(f"policy.process_reward = {name!r}: explored_from is {bound!r}, expected a finite number")
+        raise InputError(
+            f"policy.process_reward = {name!r}: explored_from is {bound!r}, expected a finite number"
+        )
     return reward
 
 

@@ -127,7 +127,7 @@ def test_ones_own_process_reward_is_loaded_by_name(monkeypatch):
         load_plug_in("our_rewards:number")
     with pytest.raises(InputError, match="cannot be imported"):
         load_plug_in("our_rewards:absent")
-    with pytest.raises(InputError, match="explored_from is '0.9', expected a finite number"):
+    with pytest.raises(InputError, match=r"explored_from is '0\.9', expected a finite number"):
         load_plug_in("our_rewards:high")
 
 
