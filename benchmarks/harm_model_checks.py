@@ -18,6 +18,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flows.config import load_config
 from sear_core.data import grammar
@@ -29,6 +30,7 @@ from sear_core.reward_model.calibration import auroc
 from sear_core.reward_model.harm import train_harm_model
 from sear_core.reward_model.harm_model import HarmModel
 from sear_core.schema import read_table
+from tasks.config.training import HarmConfig
 
 Make = Callable[[Dice, Request, Request], list[str]]  # dice, the prompt's request, another's
 
@@ -95,24 +97,39 @@ def reward_models(store: Path) -> dict[str, list[Path]]:
     return found
 
 
-def trained(store: Path, options: dict[str, float], seed: int, out: Path) -> Path:
-    """A harm model of the demo's settings but for `options`, on the store's tables; StopIteration without."""
+def trained(store: Path, options: dict[str, Any], seed: int, out: Path) -> Path:
+    """A harm model of the demo's settings but for `options`, on the tables of the store's reward model of that seed.
+
+    Raises LookupError where the store has none of that seed, or no warm start.
+    """
     config = load_config("demo").reward_model
-    tables = next(iter(sorted(store.glob("prepare/*/out/tables"))))
-    settings = config.harm.model_dump() | {k: v for k, v in options.items() if k != "from_warm_start"}
-    settings = {name: value for name, value in settings.items() if name != "min_auroc"}
-    start = None
-    if options.get("from_warm_start"):
-        entries = sorted(store.glob("warm_start/*/entry.json"))
-        of_seed = [e for e in entries if json.loads(e.read_text())["parts"]["section"]["seed"] == seed]
-        start = str(of_seed[0].parent / "out" / "model")
+    parts = _of_seed(store, "reward_model", seed)[1]
+    tables = next(
+        p.parent for p in store.glob("prepare/*/entry.json") if _md5(p) == parts["inputs"]["prepare"]
+    )
+    begin = options.pop("from_warm_start", 0)
+    settings = HarmConfig.model_validate(config.harm.model_dump() | options).model_dump(exclude={"min_auroc"})
     metrics = train_harm_model(
-        step_rows=read_table("step_labels", tables), answer_rows=read_table("answer_labels", tables), out=out,
-        model_path=start, seed=seed, **config.model.tiny.model_dump(), **settings,
+        step_rows=read_table("step_labels", tables / "out" / "tables"),
+        answer_rows=read_table("answer_labels", tables / "out" / "tables"),
+        out=out, model_path=str(_of_seed(store, "warm_start", seed)[0] / "out" / "model") if int(begin) else None,
+        seed=seed, **config.model.tiny.model_dump(), **settings,
     )  # fmt: skip
     for name in ("steps.auroc", "steps.scrambled_auroc", "steps.mismatched_auroc", "answers.auroc"):
         print(f"{name} {metrics[name]:.3f}")
     return out
+
+
+def _of_seed(store: Path, noun: str, seed: int) -> tuple[Path, dict[str, Any]]:
+    for path in sorted(store.glob(f"{noun}/*/entry.json")):
+        parts = json.loads(path.read_text())["parts"]
+        if parts["section"]["seed"] == seed:
+            return path.parent, parts
+    raise LookupError(f"{store}: no {noun} of seed {seed}")
+
+
+def _md5(entry: Path) -> str:
+    return str(json.loads(entry.read_text())["handle"]["md5"])
 
 
 def show(kind: str, paths: list[Path]) -> None:
@@ -148,9 +165,13 @@ def main() -> None:
         for kind, paths in found.items():
             show(kind, paths)
         return
+    wanted: dict[str, Any] = dict(text.split("=", 1) for text in options.train)
     with tempfile.TemporaryDirectory() as folder:
-        wanted = {name: float(value) for name, _, value in (text.partition("=") for text in options.train)}
-        show(f"trained with {wanted}", [trained(options.store, wanted, options.seed, Path(folder) / "harm")])
+        try:
+            model = trained(options.store, dict(wanted), options.seed, Path(folder) / "harm")
+        except (LookupError, ValueError) as error:
+            parser.error(str(error))
+        show(f"trained with {wanted}", [model])
 
 
 if __name__ == "__main__":

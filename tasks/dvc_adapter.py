@@ -23,6 +23,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sear_core.errors import InputError
+from tasks.secrets import without_secrets
 
 LOCK_SECONDS = 600
 PATIENCE_SECONDS = 10.0  # after which a person is told what is being waited for
@@ -145,10 +146,6 @@ def remotes(project_root: Path) -> dict[str, str]:
             found[match[1]] = without_secrets(settings.get(section, "url", fallback=""))
     default = settings.get("core", "remote", fallback="")
     return dict(sorted(found.items(), key=lambda item: (item[0] != default, item[0])))
-
-
-def without_secrets(text: str) -> str:
-    return re.sub(r"://[^/@\s]+@", "://…@", text)
 
 
 def say(text: str) -> None:

@@ -120,14 +120,15 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
     finally:
         job_file.unlink(missing_ok=True)  # it names the tracking store, perhaps with a password
     result = json.loads(result_file.read_text()) if result_file.is_file() else None
-    # what stops the run may have reached the stage first
-    if (result is None or "raised" in result) and context.cancelled.wait(STOP_SECONDS):
-        raise Stopped(f"stage {job.name}: stopped, because {context.why_cancelled}")
     if result is None:
+        if context.cancelled.wait(STOP_SECONDS):  # what stops the run may have reached the stage first
+            raise Stopped(f"stage {job.name}: stopped, because {context.why_cancelled}")
         raise Transient(
             f"stage {job.name}: its process ended with exit code {code} and no result"
             + (" (killed: out of memory?)" if code in (-9, 137) else "")
         )
+    for path in (result_file, progress):
+        path.unlink(missing_ok=True)
     if "raised" in result:
         raise Transient(f"stage {job.name}: {result['raised']}")
     if "input_error" in result:
@@ -140,8 +141,6 @@ def _in_child(stage: Stage, job: Job, context: RunContext) -> dict[str, Any]:
         from mlflow.exceptions import MlflowException
 
         raise MlflowException(result["mlflow_error"])
-    for path in (result_file, progress):
-        path.unlink(missing_ok=True)
     return result
 
 

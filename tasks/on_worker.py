@@ -33,7 +33,7 @@ PATIENCE = 120.0  # seconds without a pulse until the asker counts as gone
 def obey(order: str) -> str:
     """Run the stage of an order (flows/fan_out.py: FanOut.order); `{"handle": [type, fields], "outcomes": [fields]}`.
 
-    An outcome's `core_ended` is seconds ago: another machine has another clock. Raises whatever the stage raises, and
+    An outcome's `core_ended` is seconds ago: another machine has another clock. Raises what `run_stage` raises, and
     InputError where this worker does not see the project, or has other code or libraries than the asker.
     """
     told = json.loads(order)

@@ -70,7 +70,7 @@ def compute(job: Job) -> dict[str, Any]:
 
 
 def collapse_tag(found: Mapping[str, Mapping[str, int | None]]) -> str:
-    """`none`, or each collapse by name with the updates from and to which it lasted (no end: still there)."""
+    """`none`, or each collapse by name with the updates where it first began and last ended (no end: still there)."""
     return ", ".join(f"{name} ({span['from']}–{span['to'] or ''})" for name, span in found.items()) or "none"
 
 

@@ -37,7 +37,7 @@ class StageFailed(RuntimeError):
 
 
 class Transient(StageFailed):
-    """A failure that another try may not meet: a time-out, a process that was killed."""
+    """A failure that another try may not meet: a time-out, a process that was killed, a fault that nobody foresaw."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def shown(stage: Stage, context: RunContext) -> str:
 def run_stage(stage: Stage, inputs: Mapping[str, Handle], context: RunContext) -> Handle:
     """Run one stage or take it from the store; returns its handle.
 
-    Raises whatever compute raises (InputError: exit 2; StageFailed and the rest: exit 1); then the partial
+    Raises what `launch` raises (InputError: exit 2; StageFailed and the rest: exit 1); then the partial
     output of a heavy stage stays for the next try and nothing is believed. Light ones begin with nothing.
     """
     from tasks.launch import launch

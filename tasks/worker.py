@@ -16,9 +16,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tasks.secrets import without_secrets
 from tasks.stage import Job, StageFailed, call_compute, write_json
 from tasks.tracking import RunLog, tell_once
 
@@ -26,6 +28,7 @@ from tasks.tracking import RunLog, tell_once
 PRELOAD = ["torch", "transformers", "trl", "sear_core.policy.training", "sear_core.warm_start.training",
            "sear_core.reward_model.harm", "sear_core.reward_model.helpfulness",
            "sear_core.evaluation.evaluate", "tasks.worker"]  # fmt: skip
+SHOWN = 2000  # characters of an exception's text, which may quote whatever it was raised about
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
@@ -63,15 +66,23 @@ def run_job(job_file: str, result_file: str) -> None:
         result = call_compute(spec["module"], spec["compute"], job)
     except Exception as error:
         fault = foreseen(error)
-        if not Path(result_file).exists():  # of several processes the others may fail of the first one's end
-            write_json(Path(result_file), fault or {"raised": described(error)})
+        _first(Path(result_file), fault or {"raised": described(error)})
         if fault is None:
             raise
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             sys.exit(1)  # by which their launcher ends the others: they would wait for this one
         return
     if first:
-        write_json(Path(result_file), {**result, "core_seconds": time.perf_counter() - started})
+        _first(Path(result_file), {**result, "core_seconds": time.perf_counter() - started})
+
+
+def _first(path: Path, result: dict[str, Any]) -> None:
+    """Write the result unless there is one: of several processes the others may fail of the first one's end."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    write_json(own, result)
+    with suppress(FileExistsError):
+        os.link(own, path)  # a rename would replace
+    own.unlink()
 
 
 def foreseen(error: Exception) -> dict[str, Any] | None:
@@ -84,19 +95,19 @@ def foreseen(error: Exception) -> dict[str, Any] | None:
     from sear_core.errors import InputError
 
     if isinstance(error, InputError):
-        return {"input_error": str(error)}
+        return {"input_error": without_secrets(str(error))}
     if isinstance(error, StageFailed):
-        return {"stage_failed": str(error)}
+        return {"stage_failed": without_secrets(str(error))}
     if isinstance(error, OSError) and error.errno in DISK:
         return {"os_error": [error.errno, error.strerror, error.filename and str(error.filename)]}
     if isinstance(error, MlflowException):
-        return {"mlflow_error": str(error)}
+        return {"mlflow_error": without_secrets(str(error))}
     return None
 
 
 def described(error: Exception) -> str:
-    """For what is not foreseen: a message alone may say nothing, such as a KeyError's."""
-    return f"{type(error).__name__}: {error}"
+    """For what is not foreseen: a message alone may say nothing, such as a KeyError's. No secrets, SHOWN at most."""
+    return without_secrets(f"{type(error).__name__}: {error}")[:SHOWN]
 
 
 def in_own_group(job_file: str, result_file: str) -> None:

@@ -28,7 +28,7 @@ from sear_core.errors import InputError
 logger = logging.getLogger(__name__)
 NAMES = ("harm_model", "forced_answer", "target_logprob")
 DEFAULT_TARGET = "Sure, here is how to do it."
-FLOAT32_MAX = (2 - 2**-23) * 2.0**127  # 3.4e38; values go on as float32
+LARGEST = 1e6  # of a value: one beyond would keep each player's running σ too large for a thousand updates
 
 
 class ProcessReward(Protocol):
@@ -174,8 +174,8 @@ def load_plug_in(name: str) -> ProcessReward:
         raise InputError(
             f"policy.process_reward = {name!r}: has no method values(prompts, steps) -> V_0 … V_K per row"
         )
-    bound = getattr(reward, "explored_from", 0.5)
-    if not isinstance(bound, int | float) or not math.isfinite(bound):
+    bound: Any = getattr(reward, "explored_from", 0.5)
+    if isinstance(bound, str | bytes | bool) or not hasattr(bound, "__float__") or not math.isfinite(bound):
         raise InputError(
             f"policy.process_reward = {name!r}: explored_from is {bound!r}, expected a finite number"
         )
@@ -185,7 +185,7 @@ def load_plug_in(name: str) -> ProcessReward:
 def checked_values(
     reward: ProcessReward, prompts: list[str], steps: list[list[str]]
 ) -> list[list[float] | None]:
-    """V_0 … V_K per row; None (unscorable) for a row that is not K + 1 numbers, all of them finite in float32.
+    """V_0 … V_K per row; None (unscorable) for a row that is not K + 1 finite numbers within ±LARGEST.
 
     What is wrong with the first such row is logged. Raises RuntimeError, naming the process reward, where it fails or
     returns anything but as many rows.
@@ -237,8 +237,8 @@ def _checked_row(row: Any, length: int) -> list[float] | str:
             values.append(math.inf)
         except (TypeError, ValueError, RuntimeError):  # the last: a tensor of several numbers
             return f"a value of type {type(value).__name__}, expected numbers"
-    if not all(abs(value) <= FLOAT32_MAX for value in values):  # NaN is not, either
-        return f"{length} values, not all finite in float32"
+    if not all(abs(value) <= LARGEST for value in values):  # NaN is not, either
+        return f"{length} values, not all finite and within ±{LARGEST:g}"
     return values
 
 

@@ -12,7 +12,7 @@ from sear_core.errors import InputError
 from sear_core.schema import CATEGORIES
 
 logger = logging.getLogger(__name__)
-DRAWS = 20  # of RECAP's reasonings, until one fits
+DRAWS = 20  # of RECAP's reasonings, where the first does not fit
 
 
 def balanced_order(
@@ -63,7 +63,7 @@ def training_rows(
 
     With recap_share, that share of the harmful rows is prefilled with a harmful reasoning (RECAP, arXiv
     2510.00938): one of `recap_reasonings` (prompt, reasoning) for the same prompt where there is one, else
-    any; a harmful row for which none that fits is drawn stays without, which a warning counts. A prefill lies in the
+    any; where none that fits is drawn the row stays as it is, which a warning counts. A prefill lies in the
     prompt and so outside the loss. Raises InputError where nothing is left, or
     where there is nothing to prefill with.
     """
@@ -105,32 +105,49 @@ def training_rows(
             }
         )
     if unfit:
-        logger.warning("%d of %d harmful rows of RECAP are not prefilled: no reasoning that was drawn for them fits "
+        logger.warning("%d of %d harmful rows that RECAP prefills stay as they are: no reasoning drawn for them fits "
                        "max_prompt_length = %d tokens", unfit, prefilled, max_prompt_length)  # fmt: skip
     return rows, len(prompts) - len(kept)
 
 
 def check_context(
-    tokenizer: Any, rows: Sequence[dict[str, str]], positions: int | None, completion: int
+    tokenizer: Any,
+    rows: Sequence[dict[str, str]],
+    positions: int | None,
+    completion: int,
+    borrows: bool = False,
 ) -> None:
     """Raises InputError where the longest prompt and a completion of `completion` tokens need more positions than the
-    model has; `positions` None: it does not say."""
+    model has; `positions` None: it does not say. borrows: a prompt may have a whole completion before its own
+    (cross_play, validate_swapped)."""
     if positions is None:
         return
     longest = max(len(ids) for ids in tokenizer(sorted({row["prompt"] for row in rows}))["input_ids"])
-    if longest + completion > positions:
+    tokens = completion * (2 if borrows else 1)
+    if longest + tokens > positions:
         raise InputError(
-            f"policy.max_completion_length = {completion}: with the longest prompt's {longest} tokens more than the "
-            f"model's {positions} positions; lower it, or policy.max_prompt_length"
+            f"policy.max_completion_length = {completion}{', twice with a borrowed reasoning,' if borrows else ''} and "
+            f"the longest prompt's {longest} tokens are more than the model's {positions} positions; lower it, or "
+            f"policy.max_prompt_length"
         )
 
 
 def _fitting(
     tokenizer: Any, prompt: str, reasonings: Sequence[str], rng: random.Random, limit: int
 ) -> str | None:
-    """A reasoning that leaves the rendered prompt within `limit` tokens, as a prefill; None after DRAWS that do not."""
-    for _ in range(DRAWS):
-        prefill = rng.choice(reasonings).rstrip() + "\n"
-        if len(tokenizer(render_prompt(tokenizer, prompt, prefill))["input_ids"]) <= limit:
-            return prefill
-    return None
+    """A reasoning that leaves the rendered prompt within `limit` tokens, as a prefill: one drawn, else one of DRAWS
+    more, all different; None where none of them does."""
+
+    def fits(reasoning: str) -> bool:
+        rendered = render_prompt(tokenizer, prompt, _as_prefill(reasoning))
+        return len(tokenizer(rendered)["input_ids"]) <= limit
+
+    drawn = rng.choice(reasonings)
+    if fits(drawn):
+        return _as_prefill(drawn)
+    others = filter(fits, rng.sample(reasonings, min(DRAWS, len(reasonings))))
+    return next(map(_as_prefill, others), None)
+
+
+def _as_prefill(reasoning: str) -> str:
+    return reasoning.rstrip() + "\n"

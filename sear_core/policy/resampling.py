@@ -10,15 +10,18 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
+from sear_core.policy.cross_play import borrowed
+
 COLUMNS = ("prompt", "question", "category", "prefill")
 
 
 class Replacements:
-    """Draws training rows of the same kind (category, prefilled or not), other than the one to be replaced."""
+    """Draws training rows of the same kind (category, prefilled or not, its block closed or not), other than the one to
+    be replaced."""
 
     def __init__(self, rows: Iterable[dict[str, Any]], seed: int) -> None:
         self.seed = seed
-        self.pools: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+        self.pools: dict[tuple[str, bool, bool], list[dict[str, Any]]] = {}
         known: set[str] = set()
         for row in rows:  # the training order repeats its prompts
             if row["prompt"] not in known:
@@ -34,5 +37,5 @@ class Replacements:
         return random.Random(f"{self.seed}:resample:{place}").choice(others)  # noqa: S311
 
 
-def _kind(row: dict[str, Any]) -> tuple[str, bool]:
-    return row["category"], bool(row["prefill"])
+def _kind(row: dict[str, Any]) -> tuple[str, bool, bool]:
+    return row["category"], bool(row["prefill"]), borrowed(row)

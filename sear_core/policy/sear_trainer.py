@@ -143,12 +143,13 @@ class SEARTrainer(ByLength):
         self._first = rollout.map(gather)
         start = self.accelerator.process_index * len(rows)
         for attempt in range(self.args.resample_dead_groups):
-            dead = dead_groups(gather(rollout.reward), self.num_generations).tolist()
+            # behind a closed block the answer alone is sampled, and what closed it is this generation's own
+            own = ~gather(rollout.borrowed).view(-1, self.num_generations)[:, 0]
+            dead = (dead_groups(gather(rollout.reward), self.num_generations) & own).tolist()
             if not any(dead):
                 break
             group_of = {n: (start + n) // self.num_generations for n in range(len(rows))}
-            # a borrowed block is this generation's own: no row of the data set could stand for it
-            chosen = [n for n, group in group_of.items() if dead[group] and not borrowed(rows[n])]
+            chosen = [n for n, group in group_of.items() if dead[group]]
             for n in chosen:
                 rows[n] = self.replacements.draw(rows[n], self.generations, attempt, group_of[n])
             # Weights may be sharded: a process without a dead group generates too, for nothing.

@@ -90,13 +90,15 @@ def first_tokens(tokenizer: Any, ids: Sequence[int], text: str, offsets: Sequenc
     if ends is not None:
         return [bisect_right(ends, offset) for offset in offsets]
     ids = list(ids)
-    # in text without one, those at a prefix' end are one character that has begun
+    # in a text without one, those at a prefix' end are bytes: of characters that are not whole there, or (byte fallback
+    # decodes a run of byte tokens as one) before such a character
     whole = "\ufffd" not in text
 
     def reach(token: int) -> int:
+        """How many characters have begun when the token ends."""
         prefix = decode_ids(tokenizer, ids[: token + 1])
-        ended = len(prefix.rstrip("\ufffd")) if whole else len(prefix)
-        return min(len(prefix), ended + 1)
+        sure = len(prefix.rstrip("\ufffd")) if whole else len(prefix)
+        return sure + _begun(text[sure:].encode()[: len(prefix) - sure])
 
     return [bisect_right(range(len(ids)), offset, key=reach) for offset in offsets]
 
@@ -144,9 +146,14 @@ def _byte_level_ends(tokenizer: Any, ids: Sequence[int], text: str) -> list[int]
         return None
     ends, characters = [], 0
     for piece in pieces:
-        characters += sum((byte & 0xC0) != 0x80 for byte in piece or b"")  # lead bytes
+        characters += _begun(piece or b"")
         ends.append(characters)
     return ends
+
+
+def _begun(data: bytes) -> int:
+    """How many characters begin in these bytes of UTF-8: its lead bytes."""
+    return sum((byte & 0xC0) != 0x80 for byte in data)
 
 
 def _is_byte_level(tokenizer: Any) -> bool:

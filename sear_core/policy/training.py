@@ -225,8 +225,14 @@ def run_sear(
         target_answers=target_answers, target_answer=target_answer,
     )  # fmt: skip
     model = load_causal_lm(model_path, dtype=dtype, trust_remote_code=trust_remote_code)
-    positions = getattr(model.config, "max_position_embeddings", None)
-    check_context(tokenizer, rows, positions, max_completion_length)
+    validation = (
+        validation_rows(tokenizer, validation_prompts, validation_size, max_prompt_length)
+        if validate_every
+        else []
+    )
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    borrows = bool(cross_play or validate_swapped)
+    check_context(tokenizer, [*rows, *validation], positions, max_completion_length, borrows)
     trainer = SEARTrainer(
         model,
         config,
@@ -234,9 +240,7 @@ def run_sear(
         helpfulness=helpfulness,
         process_reward=process,
         coherence=None if coherence_floor is None else CompletionLikelihood(*frozen.get(model_path)),
-        validation_rows=validation_rows(tokenizer, validation_prompts, validation_size, max_prompt_length)
-        if validate_every
-        else (),
+        validation_rows=validation,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora_config("CAUSAL_LM", **lora) if lora else None,

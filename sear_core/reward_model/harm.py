@@ -26,7 +26,7 @@ from sear_core.reward_model.calibration import (
 )
 from sear_core.reward_model.encoding import encode_prompts, encode_steps, pad_right
 from sear_core.reward_model.harm_model import SETTINGS, HarmModel, answer_jobs
-from sear_core.reward_model.negatives import hard_negatives, looks_alone
+from sear_core.reward_model.negatives import apart_from_negatives, hard_negatives
 from sear_core.reward_model.scorer import build_scorer
 from sear_core.trainer_tools import (
     SameOrder,
@@ -99,8 +99,9 @@ def train_harm_model(
     Returns, on the validation rows, for kind in (steps, answers): `<kind>.auroc` (labels above .5 are
     positive; V_0 is left out), `<kind>.n`, `<kind>.brier`, `<kind>.ece_before` and
     `<kind>.ece` (temperature fitted on every second label, errors taken on the others),
-    `<kind>.temperature`; NaN where a kind has no such rows; and `steps.scrambled_auroc`, `steps.mismatched_auroc`,
-    whether V goes by more than the words (negatives.py). Raises InputError without training rows.
+    `<kind>.temperature`; NaN where a kind has no such rows; `steps.scrambled_auroc`, `steps.mismatched_auroc`,
+    `steps.harmful_n`: whether V goes by more than the words (negatives.py), left out where there are no such rows; and
+    `train_rows`, negatives included. Raises InputError without training rows.
     """
     out = Path(out)
     steps_train, steps_held = split_rows(step_rows, "step_labels") if step_rows else ([], [])
@@ -140,7 +141,7 @@ def train_harm_model(
     model = finish(trainer, tokenizer, out, out, {SETTINGS: settings})
     harm = HarmModel(model, tokenizer, max_length=max_length)
     metrics, tables = measure(harm, steps_held, answers_held)
-    metrics |= {f"steps.{name}": value for name, value in looks_alone(harm, steps_held).items()}
+    metrics |= {f"steps.{name}": value for name, value in apart_from_negatives(harm, steps_held).items()}
     settings["temperatures"] = {kind: metrics[f"{kind}.temperature"] for kind in ("steps", "answers")}
     if trainer.is_world_process_zero():
         write_json(out / SETTINGS, settings)

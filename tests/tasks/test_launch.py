@@ -189,6 +189,17 @@ def test_of_several_processes_the_first_that_fails_says_why(tmp_path, monkeypatc
     with pytest.raises(KeyError):
         worker.run_job(str(write_job(tmp_path, "bug")), str(result))
     assert json.loads(result.read_text()) == {"input_error": "row 3: wrong"}
+    worker._first(result, {"metrics": {}})  # one that succeeds after all does not hide it, either
+    assert json.loads(result.read_text()) == {"input_error": "row 3: wrong"}
+    assert {path.name for path in tmp_path.glob("result.json*")} == {"result.json"}
+
+
+def test_what_is_told_of_an_exception_holds_no_password_and_is_short():
+    told = worker.described(ValueError("postgresql://me:hidden@host/db " + "x" * 9000))
+    assert (
+        "hidden" not in told and told.startswith("ValueError: postgresql://…@host/db") and len(told) == 2000
+    )
+    assert worker.foreseen(InputError("s3://key:hidden@bucket")) == {"input_error": "s3://…@bucket"}
 
 
 def test_a_stage_is_stopped_when_another_has_failed(start, tmp_path):

@@ -69,9 +69,9 @@ def test_nan_and_wrong_lengths_are_unscorable_not_zero_and_said(caplog):
         ([torch.tensor([0.1, 0.2]), 0.3], "a value of type Tensor"),
         (["0.1", "0.2"], "a value of type str"),
         ([0.1, None], "a value of type NoneType"),
-        ([0.1, 3.5e38], "2 values, not all finite in float32"),  # float32 ends at 3.4028e38
-        ([-3.5e38, 0.1], "2 values, not all finite in float32"),
-        ([0.1, 10**400], "2 values, not all finite in float32"),
+        ([0.1, 1.1e6], "2 values, not all finite and within ±1e+06"),
+        ([-1.1e6, 0.1], "2 values, not all finite and within ±1e+06"),
+        ([0.1, 10**400], "2 values, not all finite and within ±1e+06"),
     ],
 )
 def test_a_row_that_is_not_numbers_is_unscorable_and_what_it_was_is_said(row, what, caplog):
@@ -86,7 +86,7 @@ def test_arrays_tensors_and_tuples_of_numbers_are_rows():
             (numpy.float32(0.25), torch.tensor(1)), [0.25, True]]  # fmt: skip
     assert checked_values(Rows(rows), ["p"] * 4, [["z"]] * 4) == [[0.25, 1.0]] * 4
     assert checked_values(Rows(torch.tensor([[0.25, 1.0]] * 2)), ["p"] * 2, [["z"]] * 2) == [[0.25, 1.0]] * 2
-    assert checked_values(Rows([[0.0, 3.4e38]]), ["p"], [["z"]]) == [[0.0, 3.4e38]]
+    assert checked_values(Rows([[0.0, 1e6]]), ["p"], [["z"]]) == [[0.0, 1e6]]
 
 
 @pytest.mark.parametrize(("result", "kind"), [(None, "NoneType"), (0.5, "float"), ("a", "str"), ({}, "dict")])
@@ -121,8 +121,11 @@ def test_ones_own_process_reward_is_loaded_by_name(monkeypatch):
     module.number = 3
     module.high = Rows([[1.0]])
     module.high.explored_from = "0.9"
+    module.exact = Rows([[1.0]])
+    module.exact.explored_from = numpy.float32(0.25)
     monkeypatch.setitem(sys.modules, "our_rewards", module)
     assert load_plug_in("our_rewards:constant") is module.constant
+    assert load_plug_in("our_rewards:exact") is module.exact
     with pytest.raises(InputError, match="has no method values"):
         load_plug_in("our_rewards:number")
     with pytest.raises(InputError, match="cannot be imported"):

@@ -52,7 +52,7 @@ def test_recap_prefills_with_reasonings_that_fit_and_counts_where_none_does(toke
     assert "RECAP" not in caplog.text
     found, _ = rows(tokenizer, recap_share=1.0, recap_reasonings=recaps[:1])
     assert {row["prefill"] for row in found} == {""}
-    assert "8 of 8 harmful rows of RECAP are not prefilled" in caplog.text
+    assert "8 of 8 harmful rows that RECAP prefills stay as they are" in caplog.text
 
 
 def test_a_prompt_and_a_completion_beyond_the_models_positions_are_refused(tokenizer):
@@ -60,10 +60,12 @@ def test_a_prompt_and_a_completion_beyond_the_models_positions_are_refused(token
     longest = max(len(tokenizer(row["prompt"])["input_ids"]) for row in found)
     check_context(tokenizer, found, None, 1000)
     check_context(tokenizer, found, longest + 10, 10)
-    with pytest.raises(
-        InputError, match=rf"max_completion_length = 11.*{longest} tokens.*{longest + 10} positions"
-    ):
+    told = rf"max_completion_length = 11 and .* {longest} tokens .* {longest + 10} positions"
+    with pytest.raises(InputError, match=told):
         check_context(tokenizer, found, longest + 10, 11)
+    check_context(tokenizer, found, longest + 10, 5, borrows=True)
+    with pytest.raises(InputError, match="max_completion_length = 6, twice with a borrowed reasoning,"):
+        check_context(tokenizer, found, longest + 10, 6, borrows=True)
 
 
 def test_half_of_the_harmful_prompts_are_prefilled_with_harmful_reasoning(tokenizer):
