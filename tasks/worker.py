@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +79,14 @@ def _first(path: Path, result: dict[str, Any]) -> None:
     """Write the result unless there is one: of several processes the others may fail of the first one's end."""
     own = path.with_name(f"{path.name}.{os.getpid()}")
     write_json(own, result)
-    with suppress(FileExistsError):
+    try:
         os.link(own, path)  # a rename would replace
-    own.unlink()
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links: the later of two at once may win
+        if not path.exists():
+            own.replace(path)
+    own.unlink(missing_ok=True)
 
 
 def foreseen(error: Exception) -> dict[str, Any] | None:

@@ -194,6 +194,17 @@ def test_of_several_processes_the_first_that_fails_says_why(tmp_path, monkeypatc
     assert {path.name for path in tmp_path.glob("result.json*")} == {"result.json"}
 
 
+def test_where_there_are_no_hard_links_the_result_is_written_all_the_same(tmp_path, monkeypatch):
+    def link(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    for number in (1, 2):
+        worker._first(tmp_path / "result.json", {"number": number})
+    assert json.loads((tmp_path / "result.json").read_text()) == {"number": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
 def test_what_is_told_of_an_exception_holds_no_password_and_is_short():
     told = worker.described(ValueError("postgresql://me:hidden@host/db " + "x" * 9000))
     assert (
