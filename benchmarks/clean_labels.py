@@ -17,8 +17,6 @@ from unittest.mock import patch
 
 from sear_core.data import corpus
 
-SAME = ("prompts.jsonl", "traces.jsonl", "evaluation.jsonl")
-
 
 def write(folder: Path, rows: int) -> dict[str, str]:
     """The six tables in `folder`/embedded; returns {file name: sha256}. Raises OSError."""

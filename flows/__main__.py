@@ -358,7 +358,7 @@ def _failed(error: Exception) -> int:
     """A failed stage or gate in one paragraph; anything else with its traceback, for it is our fault."""
     import traceback
 
-    from flows.services import public
+    from tasks.secrets import public
 
     names = {kind.__name__ for kind in type(error).__mro__}  # by name: the classes may not be imported yet
     server = "MLflow" if "MlflowException" in names else "Prefect" if "HTTPError" in names else ""

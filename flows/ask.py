@@ -41,8 +41,8 @@ def ask(
 
 def _find(model: str, workspace: Workspace) -> Found:
     from flows.models import Found, directory_of, find_model
-    from flows.services import public
     from tasks.model_registry import CANDIDATE, CHAMPION, by_alias, store_exists
+    from tasks.secrets import public
     from tasks.tracking import configure
 
     if "/" in model or model.isdigit():

@@ -81,8 +81,8 @@ def compare(runs: list[str], workspace: Workspace) -> Comparison:
     """
     from mlflow import MlflowClient
 
-    from flows.services import public
     from tasks.model_registry import store_exists
+    from tasks.secrets import public
 
     uri = workspace.tracking_uri
     if not store_exists(uri):

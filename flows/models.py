@@ -56,8 +56,8 @@ def find_model(name: str, workspace: Workspace, experiment: str = "sear") -> Fou
 
 def registered(uri: str, workspace: Workspace) -> Registered:
     """The version that a `models:/` URI means. Raises InputError where there is none."""
-    from flows.services import public
     from tasks.model_registry import by_alias, by_version, store_exists
+    from tasks.secrets import public
     from tasks.tracking import configure
 
     match = REGISTERED.fullmatch(uri)

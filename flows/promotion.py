@@ -110,8 +110,8 @@ def history(workspace: Workspace, name: str = "sear") -> dict[str, Any]:
 
 
 def _version(workspace: Workspace, version: str, name: str) -> tuple[str, Registered]:
-    from flows.services import public
     from tasks import model_registry
+    from tasks.secrets import public
 
     uri = workspace.tracking_uri
     found = model_registry.by_version(uri, name, version) if version.isdigit() else None

@@ -32,8 +32,8 @@ def rebuild(run: str, workspace: Workspace) -> Path:
     from flows.config import PipelineConfig
     from flows.evaluations import stage_keys
     from flows.pipeline import stages
-    from flows.services import public
     from tasks.model_registry import store_exists
+    from tasks.secrets import public
     from tasks.stage import Job, call_compute, handle_from
 
     uri = workspace.tracking_uri

@@ -35,9 +35,9 @@ def reproduce(workspace: Workspace, run: str, data_root: Path | None = None) -> 
     from mlflow import MlflowClient
 
     from flows.compare import find, pipeline_runs
-    from flows.services import public
     from tasks import lineage
     from tasks.model_registry import store_exists
+    from tasks.secrets import public
 
     uri = workspace.tracking_uri
     if not store_exists(uri):

@@ -24,10 +24,10 @@ from flows.config import PipelineConfig, load_config
 from flows.notify import notify
 from flows.plan import plan
 from flows.run import run
-from flows.services import public
 from sear_core.errors import InputError
 from tasks import lineage
 from tasks.processes import stop_tree
+from tasks.secrets import public
 from tasks.stage import StageFailed
 from tasks.tracking import Tracker
 from tasks.workspace import Workspace

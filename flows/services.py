@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from tasks.secrets import public
+
 Status = Literal["ok", "warn", "fail"]
 TIMEOUT = 3.0  # seconds, of a server's answer
 HASHED_LIMIT = 4 << 30  # bytes of data/ that are still hashed here
@@ -191,11 +193,6 @@ def _remote(folder: Path) -> Check:
     if default not in remotes:
         return Check("DVC remote", "warn", f"{shown}; none is the default", "run `dvc remote default NAME`")
     return Check("DVC remote", "ok", f"{shown}; default {default}")
-
-
-def public(url: str) -> str:
-    """A URL, or a text with URLs in it, without user names and passwords."""
-    return re.sub(r"//[^/\s]*@", "//", url)
 
 
 def _get(url: str) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sear_core.errors import InputError
-from tasks.secrets import without_secrets
+from tasks.secrets import public
 
 LOCK_SECONDS = 600
 PATIENCE_SECONDS = 10.0  # after which a person is told what is being waited for
@@ -143,7 +143,7 @@ def remotes(project_root: Path) -> dict[str, str]:
     found = {}
     for section in settings.sections():
         if match := re.fullmatch(r"""'?remote "(.+)"'?""", section):
-            found[match[1]] = without_secrets(settings.get(section, "url", fallback=""))
+            found[match[1]] = public(settings.get(section, "url", fallback=""))
     default = settings.get("core", "remote", fallback="")
     return dict(sorted(found.items(), key=lambda item: (item[0] != default, item[0])))
 
@@ -195,9 +195,7 @@ def dvc(project_root: Path, *arguments: str) -> str:
     if process.returncode:
         said = [line for line in err.strip().splitlines() if line.strip()]
         reason = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "no message")
-        raise InputError(
-            f"`dvc {' '.join(arguments)}` failed: {without_secrets(reason.removeprefix('ERROR: '))}"
-        )
+        raise InputError(f"`dvc {' '.join(arguments)}` failed: {public(reason.removeprefix('ERROR: '))}")
     return out
 
 

@@ -5,6 +5,6 @@ from __future__ import annotations
 import re
 
 
-def without_secrets(text: str) -> str:
-    """The text with `://…@` for the user and password of every URL in it."""
-    return re.sub(r"://[^/@\s]+@", "://…@", text)
+def public(text: str) -> str:
+    """A URL, or a text with URLs in it, without user names and passwords, also such as hold an @."""
+    return re.sub(r"//[^/\s]*@", "//", text)

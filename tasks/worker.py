@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.secrets import without_secrets
+from tasks.secrets import public
 from tasks.stage import Job, StageFailed, call_compute, write_json
 from tasks.tracking import RunLog, tell_once
 
@@ -99,19 +99,19 @@ def foreseen(error: Exception) -> dict[str, Any] | None:
     from sear_core.errors import InputError
 
     if isinstance(error, InputError):
-        return {"input_error": without_secrets(str(error))}
+        return {"input_error": public(str(error))}
     if isinstance(error, StageFailed):
-        return {"stage_failed": without_secrets(str(error))}
+        return {"stage_failed": public(str(error))}
     if isinstance(error, OSError) and error.errno in DISK:
         return {"os_error": [error.errno, error.strerror, error.filename and str(error.filename)]}
     if isinstance(error, MlflowException):
-        return {"mlflow_error": without_secrets(str(error))}
+        return {"mlflow_error": public(str(error))}
     return None
 
 
 def described(error: Exception) -> str:
     """For what is not foreseen: a message alone may say nothing, such as a KeyError's. No secrets, SHOWN at most."""
-    return without_secrets(f"{type(error).__name__}: {error}")[:SHOWN]
+    return public(f"{type(error).__name__}: {error}")[:SHOWN]
 
 
 def in_own_group(job_file: str, result_file: str) -> None:
